@@ -1,0 +1,74 @@
+# Every target works from a bare clone: it creates .venv and installs what it needs, once.
+# Variables: PYTHON (the interpreter for .venv; 3.11, 3.12 or 3.13), WORKERS (test processes), ARGS (more arguments).
+
+PYTHON ?= python3
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+WORKERS ?= $(shell test $(CORES) -lt 2 && echo 1 || echo 2)
+ARGS ?=
+PIP = -m pip --disable-pip-version-check --no-input
+
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+define CREATE_VENV
+	@for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+	    if command -v $$python >/dev/null && $$python -c '$(SUITABLE)' 2>/dev/null; then \
+	        echo "Creating $(1) with $$python ($$($$python --version))"; \
+	        exec $$python -m venv $(1); \
+	    fi; \
+	done; \
+	echo "electrain needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not found)." >&2; \
+	echo "Install one of them, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1
+endef
+
+.PHONY: help quickstart test test-lowest lint format clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+quickstart: .venv/.base ## from nothing to a trained model that notices a wrong word, in minutes
+	@.venv/bin/electrain quickstart --out runs/quickstart $(ARGS)
+
+test: .venv/.dev ## all tests
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 $(ARGS)
+
+lint: .venv/.dev ## style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/pyright --warnings
+
+format: .venv/.dev ## bring the style in order
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+test-lowest: .venv-lowest/.dev ## all tests with the oldest versions that pyproject.toml allows
+	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+clean: ## remove the environments and caches; runs/ stays
+	rm -rf .venv .venv-lowest constraints-lowest.txt build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps .base and .dev say what has been installed; they grow old with pyproject.toml and constraints.txt.
+.venv/.python:
+	$(call CREATE_VENV,.venv)
+	@touch $@
+
+.venv/.base: .venv/.python pyproject.toml constraints.txt
+	@echo "Installing electrain into .venv (once; some minutes)"
+	@.venv/bin/python $(PIP) install -e . -c constraints.txt
+	@touch $@
+
+.venv/.dev: .venv/.python pyproject.toml constraints.txt
+	@echo "Installing electrain and the tools of its developers into .venv (once; some minutes)"
+	@.venv/bin/python $(PIP) install -e '.[dev]' -c constraints.txt
+	@touch .venv/.base $@
+
+.venv-lowest/.python:
+	$(call CREATE_VENV,.venv-lowest)
+	@touch $@
+
+constraints-lowest.txt: .venv-lowest/.python pyproject.toml .ci/lowest.py
+	@.venv-lowest/bin/python .ci/lowest.py < pyproject.toml > $@.part && mv $@.part $@
+
+.venv-lowest/.dev: constraints-lowest.txt
+	@echo "Installing the oldest allowed versions into .venv-lowest (once; some minutes)"
+	@.venv-lowest/bin/python $(PIP) install -e '.[dev]' -c constraints-lowest.txt
+	@touch $@

@@ -1,0 +1,100 @@
+"""Where and how a step is computed: device, number format, compilation."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from electrain.batch import Batch
+from electrain.errors import UserError
+from electrain.system import Output
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a person can choose of the machine's use."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device; auto takes a GPU where there is one."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Format of matrix products; weights stay float32. Auto takes bfloat16 where the machine multiplies it natively."""
+    compile: bool = True
+    """Compile the whole step (torch.compile); where that fails, one line says why and the step runs as it is."""
+    threads: int = 0
+    """Threads on a CPU; 0 for as many as there are cores."""
+
+    def start(self) -> torch.device:
+        """The device, with threads and the compiler's cache set."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        # The default lies in the temporary folder and is gone after a restart; compiling again costs a minute.
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "electrain" / "compiled"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("compute: device is cuda, but torch finds no GPU; use --compute.device cpu")
+        if self.device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
+
+    def precision(self, device: torch.device) -> torch.dtype:
+        """The number format of matrix products on a device."""
+        if self.dtype != "auto":
+            return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the machine multiplies bfloat16 natively (AMX or AVX512-bf16; tensor cores from Ampere on)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else ""
+    return "AVX512" in flags and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def casting(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """Matrix products in `dtype` inside; sums, norms and losses stay float32."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+class Step:
+    """A system's forward pass in the run's number format, compiled as one graph with static shapes where that works.
+
+    The compiler works at the first call (forward and backward together); where it fails, one line says why and the system
+    runs as it is, with the same numbers to rounding.
+    """
+
+    def __init__(self, system: nn.Module, dtype: torch.dtype, compile: bool, say: Callable[[str], None]):
+        self.system, self.dtype, self.say = system, dtype, say
+        self.call: Callable = system
+        self.fresh = compile
+
+    def __call__(self, batch: Batch, progress: Tensor) -> Output:
+        with casting(batch.ids.device, self.dtype):
+            if self.fresh:
+                self._compile(batch, progress)
+            return self.call(batch, progress)
+
+    def _compile(self, batch: Batch, progress: Tensor) -> None:
+        self.fresh = False
+        began = time.monotonic()
+        self.say("compiling the step: a minute or two the first time, seconds once this machine has compiled it")
+        call = torch.compile(self.system, fullgraph=True, dynamic=False)
+        parameters = list(self.system.parameters())
+        gradients = [parameter.grad for parameter in parameters]
+        try:
+            # A rehearsal: the backward pass is compiled when it is first run, and must fail here rather than later.
+            call(batch, progress).loss.backward()
+        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            self.say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
+        else:
+            self.call = call
+            self.say(f"compiled in {time.monotonic() - began:.0f} s")
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient

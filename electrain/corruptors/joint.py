@@ -1,0 +1,69 @@
+"""ELECTRA's corruption: a generator trained jointly by masked language modelling (Clark et al., 2020, section 2)."""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from electrain.batch import Batch, scatter, select
+from electrain.corruptors.base import Corrupted, Corruptor
+from electrain.corruptors.generator import Generator
+from electrain.corruptors.mask import check_shares
+from electrain.corruptors.masking import mask
+from electrain.encoders.base import Encoder
+from electrain.errors import UserError
+from electrain.metrics import mean
+from electrain.vocab import Vocab
+
+
+@final
+class Joint(Corruptor):
+    """Masks places, trains a generator on them, and puts its samples there."""
+
+    @dataclass(frozen=True)
+    class Config(Corruptor.Config):
+        """ELECTRA-Small's generator: a quarter of the width, the embeddings shared (ELECTRA, section 3.2 and table 6)."""
+
+        rate: float = 0.15
+        """Share of the non-special tokens that is selected (25 % for Large)."""
+        width: float = 0.25
+        """Width of the generator's layers and its heads, as a share of the discriminator's."""
+        depth: float = 1.0
+        """Number of the generator's layers, as a share of the discriminator's."""
+        tying: Literal["none", "embeddings", "all"] = "embeddings"
+        """What generator and discriminator share; "all" needs width 1 and depth 1."""
+        masked: float = 0.85
+        """Share of the selected places that the generator reads as [MASK]; the rest stay (official code)."""
+        random: float = 0.0
+        """Share of the selected places that the generator reads as a random token."""
+        replacement: bool = False
+        """Draw places with replacement, as the official code; repeated draws are dropped."""
+
+        def __post_init__(self) -> None:
+            check_shares(self.rate, self.masked, self.random)
+            if self.tying == "all" and (self.width, self.depth) != (1.0, 1.0):
+                raise UserError("corruptor: tying 'all' needs a generator of the same size: set width 1 and depth 1")
+
+        def build(self, vocab: Vocab, encoder: Encoder) -> "Joint":
+            return Joint(self, vocab, encoder)
+
+    def __init__(self, config: Config, vocab: Vocab, encoder: Encoder):
+        super().__init__()
+        self.config = config
+        self.vocab = vocab
+        own = None
+        if config.tying != "all":
+            share = encoder.embeddings if config.tying == "embeddings" else None
+            own = encoder.config.scaled(config.width, config.depth).build(vocab, share)
+        self.generator = Generator(own, encoder)
+
+    def forward(self, batch: Batch, encoder: Encoder, progress: Float[Tensor, ""]) -> Corrupted:
+        picked = select(batch, self.config.rate, replacement=self.config.replacement)
+        masked = mask(batch, picked, self.vocab, masked=self.config.masked, random=self.config.random)
+        proposal = self.generator(masked, batch, picked, encoder, dropout=self.training)
+        # The discriminator reads the sampled text, never the masked one.
+        ids = scatter(batch.ids, picked, proposal.sampled)
+        replaced = ids != batch.ids
+        metrics = {**proposal.metrics, "replaced": mean(replaced, batch.real)}
+        return Corrupted(ids, picked, replaced, None, proposal.loss, metrics)

@@ -1,0 +1,110 @@
+"""From a step's number to its batches. The loader has no state: any step can be asked for, on any process."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from electrain.batch import Batch
+from electrain.data.examples import Packing
+from electrain.data.order import fold, permute
+from electrain.errors import UserError
+from electrain.randomness import row_keys
+from electrain.vocab import Vocab
+
+
+class Loader:
+    """Batches of a packing in a keyed order.
+
+    Slot step * batch + position of the run is row `permutation(slot % rows)` of epoch slot // rows; each epoch has its
+    own permutation, named by (seed, epoch). A split smaller than what is asked of it is read again in another order.
+
+    batch:       rows of a step over all processes; ranks * accumulate must divide it (UserError)
+    seed:        of the order and of every row's randomness (Batch.key)
+    accumulate:  micro-batches of a step on each process
+    rank, ranks: this process, and how many there are; each takes a contiguous part of the batch
+    waited:      seconds that consumers of `stream` have waited for data
+    """
+
+    def __init__(
+        self,
+        packing: Packing,
+        vocab: Vocab,
+        *,
+        batch: int,
+        seed: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if batch < 1 or accumulate < 1 or batch % (ranks * accumulate):
+            raise UserError(
+                f"a batch of {batch} rows cannot be split over {ranks} process(es) with {accumulate} micro-batch(es) "
+                f"each; choose a multiple of {ranks * max(1, accumulate)}"
+            )
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank {rank} of {ranks}")
+        self.packing, self.vocab = packing, vocab
+        self.batch, self.seed, self.accumulate, self.rank, self.ranks = batch, seed, accumulate, rank, ranks
+        self.waited = 0.0
+        self._plain = np.ones(vocab.size, np.bool_)  # by id: not a special token
+        self._plain[list(vocab.special)] = False
+
+    def rows(self, step: int) -> np.ndarray:
+        """The numbers of this process's rows in a step, int64, in order."""
+        if step < 0:
+            raise ValueError(f"step {step}")
+        slots = step * self.batch + self._positions()
+        epochs = slots // self.packing.rows
+        out = np.empty_like(slots)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            out[here] = permute(slots[here] % self.packing.rows, self.packing.rows, fold(self.seed, epoch))
+        return out
+
+    def step(self, step: int) -> list[Batch]:
+        """The micro-batches of this process in a step. UserError if the data holds ids beyond the vocabulary."""
+        ids, segments, real = self.packing.take(self.rows(step))
+        try:
+            maskable = self._plain[ids] & real
+        except IndexError as error:
+            raise UserError(
+                f"the data holds token id {int(ids.max())}, but the vocabulary has {self.vocab.size}: the token files "
+                "are damaged or of another tokenizer; run electrain prepare again"
+            ) from error
+        keys = row_keys(self.seed, step, torch.from_numpy(self._positions()))
+        whole = [*(torch.from_numpy(array) for array in (ids, segments, real, maskable)), keys]
+        return [Batch(*parts) for parts in zip(*(tensor.chunk(self.accumulate) for tensor in whole), strict=True)]
+
+    def stream(self, start: int, stop: int, device: torch.device | str | None = None) -> Iterator[list[Batch]]:
+        """`step(start)` ... `step(stop - 1)`, each made on a thread while the one before it is used.
+
+        The tensors stay in the host's memory, pinned if `device` is cuda. An error on the thread is raised here.
+        Closing the iterator, or dropping it, ends the thread.
+        """
+        where = torch.device(device) if device is not None else None
+        # "cuda" without a number is the consumer's current device; a new thread would take number 0.
+        cuda = torch.empty(0, device=where).device if where is not None and where.type == "cuda" else None
+
+        def make(step: int) -> list[Batch]:
+            batches = self.step(step)
+            if cuda is None:
+                return batches
+            torch.cuda.set_device(cuda)
+            return [Batch(*(tensor.pin_memory() for tensor in batch)) for batch in batches]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="electrain-loader") as pool:
+            coming = pool.submit(make, start) if start < stop else None
+            for step in range(start, stop):
+                assert coming is not None
+                began = time.perf_counter()
+                batches = coming.result()
+                self.waited += time.perf_counter() - began
+                coming = pool.submit(make, step + 1) if step + 1 < stop else None
+                yield batches
+
+    def _positions(self) -> np.ndarray:
+        share = self.batch // self.ranks
+        return np.arange(self.rank * share, (self.rank + 1) * share, dtype=np.int64)

@@ -1,0 +1,39 @@
+"""Multi-head self-attention of a post-LN encoder (Vaswani et al., 2017, section 3.2)."""
+
+import math
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from electrain.randomness import Drop, dropout
+
+
+@final
+class Attention(nn.Module):
+    """Self-attention over the real places, all heads in one projection of 3d columns: queries, keys, values."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], drop: Drop | None, site: int
+    ) -> Float[Tensor, "b t d"]:
+        b, t, d = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        mask = real[:, None, None, :]
+        if drop is None or self.dropout == 0.0:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            # The fused kernels draw dropout from torch's own stateful generator, which no other process and no
+            # resumed run could repeat; the plain form takes the counter-based mask.
+            scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+            weights = torch.where(mask, scores.float(), -math.inf).softmax(-1)
+            y = dropout(weights, self.dropout, drop, site).to(v.dtype) @ v
+        return self.out(y.transpose(1, 2).reshape(b, t, d))

@@ -1,0 +1,54 @@
+"""What every encoder is: token ids in, one vector a place out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from electrain.randomness import Drop
+from electrain.vocab import Vocab
+
+
+class Encoder(nn.Module, ABC):
+    """Text encoder. `tokens` is its one token table, `width` the size of its vectors, `norm_eps` its LayerNorms' epsilon."""
+
+    @dataclass(frozen=True)
+    class Config(ABC):
+        """What a person chose of the encoder; saved in run.json."""
+
+        @abstractmethod
+        def build(self, vocab: Vocab, share: "nn.Module | None" = None) -> "Encoder":
+            """The encoder with fresh weights; `share` is another encoder's `embeddings`, used instead of its own."""
+
+        @abstractmethod
+        def scaled(self, width: float, depth: float) -> "Encoder.Config":
+            """The same architecture with widths and heads multiplied by `width`, layers by `depth` (a generator)."""
+
+    config: Config
+    embeddings: nn.Module
+    tokens: nn.Embedding
+    width: int
+    norm_eps: float
+
+    @abstractmethod
+    def start(self, module: nn.Module) -> None:
+        """Give a head's fresh module the encoder's own start of weights."""
+
+    @abstractmethod
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        real: Bool[Tensor, "b t"],
+        segments: Int[Tensor, "b t"] | None = None,
+        *,
+        drop: Drop | None = None,
+        delta: Float[Tensor, "b t e"] | None = None,
+        depth: int | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """Vectors of every place.
+
+        drop:  randomness of dropout; without it nothing is dropped
+        delta: added to the token embeddings
+        depth: stop after so many layers
+        """

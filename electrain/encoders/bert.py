@@ -1,0 +1,174 @@
+"""The post-LN encoder of BERT and ELECTRA, weight-compatible with transformers' ElectraModel and BertModel."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from electrain.encoders.attention import Attention
+from electrain.encoders.base import Encoder
+from electrain.errors import UserError
+from electrain.randomness import Drop, dropout
+from electrain.vocab import Vocab
+
+
+@final
+class Embeddings(nn.Module):
+    """Token, position and segment tables and their LayerNorm: what generator and discriminator share.
+
+    ELECTRA, section 3.2: both the token and the positional embeddings are shared; the official code shares the segment
+    table and the LayerNorm with them.
+    """
+
+    def __init__(self, config: "Bert.Config", vocab: Vocab):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab.size, config.embedding)
+        self.positions = nn.Embedding(config.positions, config.embedding)
+        self.segments = nn.Embedding(config.segments, config.embedding)
+        self.norm = nn.LayerNorm(config.embedding, eps=config.norm_eps)
+
+    def forward(
+        self, ids: Int[Tensor, "b t"], segments: Int[Tensor, "b t"] | None, delta: Float[Tensor, "b t e"] | None
+    ) -> Float[Tensor, "b t e"]:
+        places = torch.arange(ids.shape[1], device=ids.device)
+        x = self.tokens(ids) + self.positions(places)
+        x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        return self.norm(x if delta is None else x + delta)
+
+
+@final
+class Layer(nn.Module):
+    """Attention, then a feed-forward network; each with dropout, residual and LayerNorm after it (post-LN)."""
+
+    def __init__(self, config: "Bert.Config"):
+        super().__init__()
+        self.dropout = config.dropout
+        self.attention = Attention(config.hidden, config.heads, config.attention_dropout)
+        self.attention_norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
+        self.up = nn.Linear(config.hidden, config.ffn)
+        self.down = nn.Linear(config.ffn, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], drop: Drop | None, site: int
+    ) -> Float[Tensor, "b t d"]:
+        y = self.attention(x, real, drop, site)
+        x = self.attention_norm(x + dropout(y, self.dropout, drop, site + 1))
+        y = self.down(F.gelu(self.up(x)))
+        return self.norm(x + dropout(y, self.dropout, drop, site + 2))
+
+
+@final
+class Bert(Encoder):
+    """Post-LN Transformer encoder (Devlin et al., 2019; ELECTRA, appendix A)."""
+
+    @dataclass(frozen=True)
+    class Config(Encoder.Config):
+        """Sizes of the encoder. The defaults are ELECTRA-Small's (ELECTRA, table 6)."""
+
+        layers: int = 12
+        """Transformer layers."""
+        hidden: int = 256
+        """Width of the layers."""
+        ffn: int = 1024
+        """Width of the feed-forward network."""
+        heads: int = 4
+        """Attention heads."""
+        embedding: int = 128
+        """Width of the embedding tables; projected to `hidden` where it differs."""
+        positions: int = 512
+        """Longest sequence."""
+        segments: int = 2
+        """Rows of the segment table."""
+        dropout: float = 0.1
+        """Dropout after the embeddings and after every sub-layer."""
+        attention_dropout: float = 0.1
+        """Dropout of attention probabilities."""
+        norm_eps: float = 1e-12
+        """Epsilon of every LayerNorm."""
+        init: Literal["normal", "fan_in"] = "normal"
+        """Start of matrices: normal with deviation `init_scale`, or with 1/sqrt(columns) (then tables have `init_scale`)."""
+        init_scale: float = 0.02
+        """Standard deviation of the truncated normal (cut at two deviations) that weights start from."""
+        position_start: Literal["normal", "sinusoid"] = "normal"
+        """Start of the position table: as the other weights, or sinusoids of the same scale (Vaswani et al., 3.5)."""
+
+        def __post_init__(self) -> None:
+            if self.hidden % self.heads:
+                raise UserError(f"encoder: hidden {self.hidden} is not a multiple of heads {self.heads}; change one")
+
+        def build(self, vocab: Vocab, share: nn.Module | None = None) -> "Bert":
+            return Bert(self, vocab, share)
+
+        def scaled(self, width: float, depth: float) -> "Bert.Config":
+            return replace(
+                self,
+                hidden=round(self.hidden * width),
+                ffn=round(self.ffn * width),
+                heads=max(1, round(self.heads * width)),
+                layers=max(1, round(self.layers * depth)),
+            )
+
+    config: Config
+
+    def __init__(self, config: Config, vocab: Vocab, share: nn.Module | None = None):
+        super().__init__()
+        self.config = config
+        self.width = config.hidden
+        self.norm_eps = config.norm_eps
+        self.embeddings = share if share is not None else Embeddings(config, vocab)
+        self.project = nn.Linear(config.embedding, config.hidden) if config.embedding != config.hidden else None
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers.apply(self.start)
+        if self.project is not None:
+            self.start(self.project)
+        if share is None:
+            self.embeddings.apply(self.start)
+            if config.position_start == "sinusoid":
+                table = sinusoids(config.positions, config.embedding)
+                self.embeddings.positions.weight.data.copy_(table * config.init_scale * math.sqrt(2.0))
+
+    @property
+    def tokens(self) -> nn.Embedding:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.embeddings.tokens
+
+    def start(self, module: nn.Module) -> None:
+        """Fresh weights: truncated normal matrices and tables, zero biases (BERT's official code)."""
+        if isinstance(module, nn.Linear):
+            scale = self.config.init_scale if self.config.init == "normal" else module.in_features**-0.5
+            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            scale = self.config.init_scale
+            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        real: Bool[Tensor, "b t"],
+        segments: Int[Tensor, "b t"] | None = None,
+        *,
+        drop: Drop | None = None,
+        delta: Float[Tensor, "b t e"] | None = None,
+        depth: int | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        if ids.shape[1] > self.config.positions:
+            raise UserError(f"sequence of {ids.shape[1]} tokens: the encoder has {self.config.positions} positions")
+        x = self.embeddings(ids, segments, delta)
+        x = dropout(x, self.config.dropout, drop, 0)
+        if self.project is not None:
+            x = self.project(x)
+        for number, layer in enumerate(self.layers[:depth]):
+            x = layer(x, real, drop, 3 * number + 1)
+        return x
+
+
+def sinusoids(places: int, width: int) -> Float[Tensor, "places width"]:
+    """Sine and cosine waves of geometric wavelengths, 2 pi to 10,000 * 2 pi (Vaswani et al., 2017, section 3.5)."""
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    angle = torch.arange(places)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

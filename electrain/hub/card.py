@@ -1,0 +1,209 @@
+"""The model card: what was trained, on what, how far, how well, and how to do it again."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from electrain.data.manifest import NAME, Manifest, Source
+from electrain.errors import UserError
+from electrain.hub.weights import Model, Part
+from electrain.run import Record
+
+_WHAT: dict[Part, str] = {
+    "discriminator": "an ELECTRA discriminator: it reads a text and says of every token whether it was replaced",
+    "generator": "an ELECTRA generator: a small masked language model that proposes what stands at [MASK]",
+    "bert": "a masked language model: it says what stands at [MASK]",
+}
+_LOAD: dict[Part, str] = {
+    "discriminator": """from transformers import AutoModelForPreTraining, AutoTokenizer
+model, tokenizer = AutoModelForPreTraining.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
+print(model(**tokenizer("The cat sat on the moon.", return_tensors="pt")).logits.sigmoid())  # 1: replaced""",
+    "generator": """from transformers import pipeline
+fill = pipeline("fill-mask", "{name}")
+print(fill(f"The cat sat on the {{fill.tokenizer.mask_token}}."))""",
+}
+_LOAD["bert"] = _LOAD["generator"]
+_NAMES = {
+    "loss": "loss",
+    "mlm_loss": "masked LM loss, nats a token",
+    "mlm_accuracy": "masked LM accuracy",
+    "generator_entropy": "entropy of the generator's proposals, nats",
+    "replaced": "share of tokens replaced",
+    "rtd_loss": "replaced-token loss, nats a token",
+    "rtd_accuracy": "replaced-token accuracy, all tokens",
+    "rtd_majority": "the same, always saying original",
+    "rtd_recall": "replaced tokens found",
+    "rtd_auc": "area under the ROC curve, replaced tokens",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says.
+
+    name:     what the examples load: the Hub name, or a word in its place
+    metrics:  the last held-out figures at or before the exported step, and that step; None where there were none
+    sources:  None where the data folder could not be read any more
+    """
+
+    part: Part
+    family: str
+    name: str
+    parameters: int
+    sizes: str
+    recipe: str
+    step: int
+    steps: int
+    batch: int
+    length: int
+    seed: int
+    command: str
+    metrics: tuple[int, dict[str, float]] | None
+    sources: tuple[Source, ...] | None
+    documents: int
+    tokens: int
+    data_sha256: str
+    machine: str
+    versions: dict[str, str]
+
+    @staticmethod
+    def of(run_dir: Path, record: Record, model: Model, part: Part, step: int) -> "Facts":
+        """Gathered from a run's folder and, where it is still there, from its data's manifest."""
+        manifest = _manifest(record)
+        run, config = record.run, model.encoder.config
+        shards = (*manifest.train, *manifest.validation) if manifest else ()
+        return Facts(
+            part=part,
+            family=model.family,
+            name="FOLDER",
+            parameters=sum(p.numel() for p in {*model.encoder.parameters(), *model.head.parameters()}),
+            sizes=f"{config.layers} layers, hidden {config.hidden}, feed-forward {config.ffn}, {config.heads} heads, "
+            f"embeddings {config.embedding}, {config.positions} positions",
+            recipe=run.recipe,
+            step=step,
+            steps=run.steps,
+            batch=run.batch,
+            length=run.length,
+            seed=run.seed,
+            command=record.command,
+            metrics=_metrics(run_dir / "metrics.jsonl", step),
+            sources=manifest.sources if manifest else None,
+            documents=sum(shard.documents for shard in shards),
+            tokens=sum(shard.tokens for shard in shards),
+            data_sha256=record.data_sha256,
+            machine=record.machine,
+            versions=record.versions,
+        )
+
+
+def card(facts: Facts) -> str:
+    """The text of README.md, front matter first. The licence is the user's to choose, and left out."""
+    tags = [facts.family, *(["electra"] if facts.family == "bert" and facts.part == "generator" else [])]
+    tags += ["electrain", "pretraining", {"discriminator": "replaced-token-detection"}.get(facts.part, "masked-lm")]
+    front = ["library_name: transformers"]
+    front += ["pipeline_tag: fill-mask"] if facts.part != "discriminator" else []
+    front += ["tags:", *(f"- {tag}" for tag in tags), "# license: yours to choose, before you publish"]
+    recipe = f", recipe `{facts.recipe}`" if facts.recipe else ""
+    return "\n".join(
+        [
+            "---",
+            *front,
+            "---",
+            "",
+            f"# {facts.recipe or facts.family}: {facts.part}",
+            "",
+            f"This is {_WHAT[facts.part]}. Pre-trained with electrain{recipe}.",
+            f"{facts.parameters:,} parameters: {facts.sizes}.",
+            "",
+            "```python",
+            _LOAD[facts.part].format(name=facts.name),
+            "```",
+            "",
+            f'As sentence vectors, the mean of the token vectors: `SentenceTransformer("{facts.name}")`. They were not',
+            "trained for similarity; fine-tune first.",
+            "",
+            "## Training",
+            "",
+            f"Step {facts.step:,} of {facts.steps:,}; {facts.batch} rows of {facts.length} tokens a step; "
+            f"seed {facts.seed}.",
+            *_repeat(facts.command),
+            "",
+            "## Data",
+            "",
+            *_data(facts),
+            "",
+            "## Held-out figures",
+            "",
+            *_figures(facts),
+            "",
+            "## Made with",
+            "",
+            f"{facts.machine}; " + ", ".join(f"{name} {number}" for name, number in facts.versions.items()),
+            "",
+        ]
+    )
+
+
+def _manifest(record: Record) -> Manifest | None:
+    """Of the data that the run read; None where it was moved or made again since: the card then has its checksum only."""
+    try:
+        manifest = Manifest.load(record.data)
+        digest = hashlib.sha256((Path(record.data) / NAME).read_bytes()).hexdigest()
+    except (UserError, OSError):
+        return None
+    return manifest if digest == record.data_sha256 else None
+
+
+def _repeat(command: str) -> list[str]:
+    return ["", "The same again:", "", "```", command, "```"] if command else []
+
+
+def _data(facts: Facts) -> list[str]:
+    digest = f"Checksum of the data's manifest (SHA-256): `{facts.data_sha256}`."
+    if facts.sources is None:
+        return ["The data folder was not at hand when this was written. " + digest]
+    rows = [f"| {_cell(s.name)} | {s.documents:,} | {s.bytes:,} | {s.repeat:g} |" for s in facts.sources]
+    return [
+        f"{facts.documents:,} documents, {facts.tokens:,} tokens, the held-out ones among them.",
+        "",
+        "| source | documents | bytes | repeated |",
+        "|---|---:|---:|---:|",
+        *rows,
+        "",
+        digest,
+    ]
+
+
+def _figures(facts: Facts) -> list[str]:
+    if facts.metrics is None:
+        return ["None were measured up to this step."]
+    step, values = facts.metrics
+    rows = [f"| {_NAMES.get(name, name)} | {value:.4f} |" for name, value in values.items()]
+    return [f"At step {step:,}, on documents kept out of training:", "", "| figure | value |", "|---|---:|", *rows]
+
+
+def _cell(text: str) -> str:
+    """A name that cannot leave its cell: one line, no bar; of a path on a machine only the last part."""
+    name = text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if Path(text).is_absolute() else text
+    return " ".join(name.replace("|", "\\|").split())
+
+
+def _metrics(path: Path, step: int) -> tuple[int, dict[str, float]] | None:
+    """The last held-out line at or before a step."""
+    found = None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:  # a run that was moved without its metrics: the card says that there are none
+        return None
+    for text in lines:
+        try:
+            line = json.loads(text)
+        except ValueError:  # the last line of a process that was killed while it wrote
+            break
+        if line.get("kind") == "eval" and line["step"] <= step:
+            found = line
+    if found is None:
+        return None
+    numbers = {k: float(v) for k, v in found.items() if k not in ("step", "kind") and isinstance(v, (int, float))}
+    return found["step"], numbers

@@ -1,0 +1,242 @@
+"""In: weights and sizes from a transformers ELECTRA or BERT, a local folder or a name on the Hub."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from electrain.corruptors.joint import Joint
+from electrain.corruptors.mask import Mask
+from electrain.data.tokenizer import load_tokenizer, vocab_of
+from electrain.encoders.bert import Bert
+from electrain.encoders.head import MlmHead, RtdHead
+from electrain.errors import UserError
+from electrain.hub.folder import quiet
+from electrain.hub.weights import Model, fill, parts
+from electrain.objectives.mlm import Mlm
+from electrain.objectives.rtd import Rtd
+from electrain.system import System
+from electrain.vocab import Vocab
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+# Do not change what the weights compute, so a run may choose its own.
+_CHOICE = {"dropout", "attention_dropout", "init", "init_scale", "position_start"}
+# Texts on which tokenizers differ that have the same tokens: case, accents, spaces, joined words, other scripts.
+_PROBE = "Élan vital: don't PANIC,  it's naïve_test 1,234.5 ‘so’ 東京 Straße\tab"
+
+
+def encoder_config_of(name: str | Path) -> Bert.Config:
+    """Sizes of a transformers ELECTRA or BERT, as our encoder's configuration.
+
+    UserError if it cannot be read, or computes something that our encoder does not.
+    """
+    return _encoder_config(_config(name), name)
+
+
+def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[float, float]:
+    """Width and depth of a generator as shares of its encoder's: the two fields of the joint corruptor.
+
+    UserError if no two numbers make the one from the other.
+    """
+    width, depth = generator.hidden / encoder.hidden, generator.layers / encoder.layers
+    if wrong := _differing(encoder.scaled(width, depth), generator):
+        raise UserError(f"generator: is not the encoder scaled by width {width:.3g} and depth {depth:.3g} ({wrong})")
+    return width, depth
+
+
+def load_into(
+    system: System, encoder: str | Path | None = None, generator: str | Path | None = None, *,
+    vocab: Vocab | None = None, tokenizer: str | Path | None = None,
+) -> str:  # fmt: skip
+    """Fill a system with published weights; returns a line that says what was filled and what starts fresh.
+
+    encoder:    folder or Hub name of the encoder and its head: an ELECTRA discriminator, or a BERT
+    generator:  the same for the generator. Without it the generator keeps its fresh layers; embeddings that it shares
+                with the encoder are the encoder's
+    vocab, tokenizer:  the run's; compared with those of the folders
+
+    Only safetensors are read, no code from outside runs. UserError, with the system as it was, if sizes or vocabularies
+    differ, or a weight that two parts share is not the same in both folders.
+    """
+    found = parts(system)
+    whole = found.get("discriminator") or found.get("bert")
+    asked = [("encoder", name, whole) for name in (encoder,) if name is not None]
+    asked += [("generator", name, found.get("generator")) for name in (generator,) if name is not None]
+    values: dict[nn.Parameter, Tensor] = {}
+    for role, name, model in asked:
+        if model is None:
+            raise UserError(f"{name}: the system has no {role} that it could fill")
+        if tokenizer is not None:
+            _same_tokens(name, tokenizer, vocab)
+        for parameter, value in _values(model, role, name).items():
+            if parameter in values and not torch.equal(values[parameter], value):
+                raise UserError(
+                    f"{generator}: has other weights than {encoder} where generator and encoder share theirs; "
+                    "give the corruptor tying none, or leave the generator out"
+                )
+            values[parameter] = value
+    with torch.no_grad():
+        for parameter, value in values.items():
+            parameter.copy_(value)
+    return _said(system, encoder, generator, set(values))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A system with published weights, its configuration and vocabulary, and a line about what was filled."""
+
+    system: System
+    config: System.Config
+    vocab: Vocab
+    said: str
+
+
+def from_transformers(encoder: str | Path, generator: str | Path | None = None) -> Loaded:
+    """A system of the sizes that a folder (or Hub name) has, filled with its weights.
+
+    An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
+    given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
+    """
+    theirs = _config(encoder)
+    sizes = _encoder_config(theirs, encoder)
+    if theirs.model_type == "bert" and generator is None:
+        config = System.Config(sizes, Mask.Config(), Mlm.Config())
+    else:
+        share = _fitting(sizes) if generator is None else generator_scale_of(sizes, encoder_config_of(generator))
+        config = System.Config(sizes, Joint.Config(width=share[0], depth=share[1]), Rtd.Config(), weight=50.0)
+    vocab = vocab_of(load_tokenizer(encoder))
+    system = config.build(vocab)
+    said = load_into(system, encoder, generator, vocab=vocab)
+    return Loaded(system, config, vocab, said)
+
+
+def _fitting(sizes: Bert.Config) -> tuple[float, float]:
+    """A generator's width: a third where heads and hidden allow it, else a quarter, else a half (ELECTRA, table 6)."""
+    for parts_of_it in (3, 4, 2):
+        if sizes.heads % parts_of_it == 0 and sizes.hidden % parts_of_it == 0:
+            return 1 / parts_of_it, 1.0
+    return 1.0, 1.0
+
+
+def _config(name: str | Path) -> "PreTrainedConfig":
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
+    except Exception as error:  # whatever the reader of a damaged file or the Hub raises: not loadable
+        raise UserError(
+            f"{name}: no model could be found there ({_line(error)}); check the folder or the name"
+        ) from error
+    if config.model_type not in ("electra", "bert"):
+        raise UserError(f"{name}: is a {config.model_type}; only ELECTRA and BERT can be loaded")
+    return config
+
+
+def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config:
+    expected = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
+    for key, value in {**expected, "add_cross_attention": False}.items():
+        if (other := getattr(theirs, key, value)) != value:
+            raise UserError(f"{name}: {key} is {other}, and only {value} can be loaded; choose another model")
+    return Bert.Config(
+        layers=theirs.num_hidden_layers,
+        hidden=theirs.hidden_size,
+        ffn=theirs.intermediate_size,
+        heads=theirs.num_attention_heads,
+        embedding=getattr(theirs, "embedding_size", theirs.hidden_size),
+        positions=theirs.max_position_embeddings,
+        segments=theirs.type_vocab_size,
+        dropout=float(theirs.hidden_dropout_prob),
+        attention_dropout=float(theirs.attention_probs_dropout_prob),
+        norm_eps=theirs.layer_norm_eps,
+        init_scale=theirs.initializer_range,
+    )
+
+
+def _values(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Tensor]:
+    """New values of a part's parameters. The encoder must be whole there; the head may be missing, and stays fresh."""
+    config = _config(name)
+    if wrong := _differing(_encoder_config(config, name), model.encoder.config):
+        raise UserError(f"{name}: the {role} has other sizes there than in the recipe ({wrong}); change the recipe's")
+    rows = model.encoder.tokens.num_embeddings
+    if config.vocab_size != rows:
+        raise UserError(
+            f"{name}: vocabulary of {config.vocab_size} tokens, the data's has {rows}; prepare with its tokenizer"
+        )
+    theirs = _weights(name, config, model.head)
+    values = fill(model, config.model_type, theirs)
+    missing = [key for key, parameter in model.encoder.named_parameters() if parameter not in values]
+    if missing:
+        raise UserError(f"{name}: lacks weights of the encoder ({missing[0]}, {len(missing)} in all); it is damaged")
+    return values
+
+
+def _weights(name: str | Path, config: "PreTrainedConfig", head: MlmHead | RtdHead) -> dict[str, Tensor]:
+    """Weights that are really there, by transformers' names, float32."""
+    from transformers import BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
+
+    family: Literal["electra", "bert"] = config.model_type  # type: ignore[assignment]
+    electra = ElectraForPreTraining if isinstance(head, RtdHead) else ElectraForMaskedLM
+    kind = electra if family == "electra" else BertForMaskedLM
+    try:
+        with quiet(bars=not Path(name).exists()):
+            model, report = kind.from_pretrained(
+                _place(name),
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:  # as above; among others a folder that has only a pickle
+        raise UserError(
+            f"{name}: no weights could be read ({_line(error)}); a model.safetensors is needed, pickles are not opened"
+        ) from error
+    if isinstance(head, MlmHead) and not config.tie_word_embeddings:
+        raise UserError(f"{name}: its output table is not its input table, and ours is; choose a model with tied ones")
+    return {key: value for key, value in model.state_dict().items() if key not in report["missing_keys"]}
+
+
+def _place(name: str | Path) -> str:
+    path = Path(name).expanduser()
+    return str(path) if path.is_dir() else str(name)
+
+
+def _differing(theirs: Bert.Config, ours: Bert.Config) -> str:
+    pairs = [(f.name, getattr(theirs, f.name), getattr(ours, f.name)) for f in fields(ours) if f.name not in _CHOICE]
+    return ", ".join(f"{name} {a}, not {b}" for name, a, b in pairs if a != b)
+
+
+def _same_tokens(name: str | Path, tokenizer: str | Path, vocab: Vocab | None) -> None:
+    """UserError if a folder's tokenizer makes other ids than the run's. A folder without one is not compared."""
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+        return
+    theirs, ours = load_tokenizer(name), load_tokenizer(tokenizer)
+    same = theirs.get_vocab() == ours.get_vocab() and vocab_of(theirs) == (vocab or vocab_of(ours))
+    if not same or theirs(_PROBE)["input_ids"] != ours(_PROBE)["input_ids"]:
+        raise UserError(
+            f"{name}: another vocabulary ({len(theirs)} tokens, the data's {len(ours)}) or other rules for cutting text"
+            f"; prepare the data with --tokenizer {name}"
+        )
+
+
+def _said(system: System, encoder: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]) -> str:
+    """The modules of a system by how many of their weights were filled."""
+    named = {"encoder": system.encoder, "its head": getattr(system.objective, "head", None)}
+    if made := parts(system).get("generator"):
+        named |= {"generator": made.encoder if made.encoder is not system.encoder else None, "its MLM head": made.head}
+    fresh = []
+    for name, module in named.items():
+        if module is not None and (left := [p for p in module.parameters() if p not in filled]):
+            rest = " but for the shared embeddings" if len(left) < len(list(module.parameters())) else ""
+            fresh.append(name + rest)
+    sources = [
+        f"{role} from {name}" for role, name in (("encoder", encoder), ("generator", generator)) if name is not None
+    ]
+    return f"{', '.join(sources) or 'nothing'} loaded; fresh: {', '.join(fresh) or 'nothing'}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,165 @@
+"""One table of names, read both ways: our weights and those of transformers' ELECTRA and BERT classes."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from electrain.corruptors.generator import Generator
+from electrain.encoders.bert import Bert
+from electrain.encoders.head import MlmHead, RtdHead
+from electrain.errors import UserError
+from electrain.system import System
+from electrain.vocab import Vocab
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Part = Literal["discriminator", "generator", "bert"]
+
+
+class Model(NamedTuple):
+    """An encoder and the head that reads it: what one folder of transformers holds."""
+
+    encoder: Bert
+    head: MlmHead | RtdHead
+
+    @property
+    def family(self) -> Literal["electra", "bert"]:
+        """The model type of transformers that a folder of this part has: bert where it can be, electra otherwise."""
+        return "bert" if isinstance(self.head, MlmHead) and self.encoder.project is None else "electra"
+
+
+def parts(system: System) -> dict[Part, Model]:
+    """What a system can be exported as. Empty where its encoder is none that transformers knows."""
+    found: dict[Part, Model] = {}
+    if isinstance(system.encoder, Bert):
+        head = getattr(system.objective, "head", None)
+        if isinstance(head, RtdHead):
+            found["discriminator"] = Model(system.encoder, head)
+        if isinstance(head, MlmHead):
+            found["bert"] = Model(system.encoder, head)
+        generator = getattr(system.corruptor, "generator", None)
+        if isinstance(generator, Generator):
+            encoder = generator.encoder if generator.encoder is not None else system.encoder
+            if isinstance(encoder, Bert):
+                found["generator"] = Model(encoder, generator.head)
+    return found
+
+
+def part_of(system: System, part: Part) -> Model:
+    """One part. UserError if the system has no such part."""
+    found = parts(system)
+    if part not in found:
+        there = ", ".join(found) or "nothing that transformers can hold"
+        raise UserError(f"export: this run has no {part}; it has: {there}")
+    return found[part]
+
+
+def pairs(model: Model, family: Literal["electra", "bert"]) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
+    """Names in transformers and our parameter; where there are several names, ours is these rows one below another."""
+    encoder, head = model
+    tables = encoder.embeddings
+    yield (f"{family}.embeddings.word_embeddings.weight",), tables.tokens.weight
+    yield (f"{family}.embeddings.position_embeddings.weight",), tables.positions.weight
+    yield (f"{family}.embeddings.token_type_embeddings.weight",), tables.segments.weight
+    modules: list[tuple[tuple[str, ...], nn.Module]] = [((f"{family}.embeddings.LayerNorm",), tables.norm)]
+    if encoder.project is not None:
+        modules.append((("electra.embeddings_project",), encoder.project))
+    for number, layer in enumerate(encoder.layers):
+        at = f"{family}.encoder.layer.{number}"
+        modules += [
+            (tuple(f"{at}.attention.self.{name}" for name in ("query", "key", "value")), layer.attention.qkv),
+            ((f"{at}.attention.output.dense",), layer.attention.out),
+            ((f"{at}.attention.output.LayerNorm",), layer.attention_norm),
+            ((f"{at}.intermediate.dense",), layer.up),
+            ((f"{at}.output.dense",), layer.down),
+            ((f"{at}.output.LayerNorm",), layer.norm),
+        ]
+    if isinstance(head, RtdHead):
+        modules.append((("discriminator_predictions.dense",), head.dense))
+        modules.append((("discriminator_predictions.dense_prediction",), head.out))
+    else:
+        at = "generator_predictions" if family == "electra" else "cls.predictions.transform"
+        modules += [((f"{at}.dense",), head.dense), ((f"{at}.LayerNorm",), head.norm)]
+        yield ("generator_lm_head.bias" if family == "electra" else "cls.predictions.bias",), head.bias
+    for names, module in modules:
+        for kind, parameter in module.named_parameters():
+            yield tuple(f"{name}.{kind}" for name in names), parameter
+
+
+def exported(model: Model, family: Literal["electra", "bert"]) -> dict[str, Tensor]:
+    """Copies of our weights by their names in transformers, float32. Tied weights stand there once."""
+    out: dict[str, Tensor] = {}
+    for names, parameter in pairs(model, family):
+        for name, piece in zip(names, parameter.detach().float().cpu().chunk(len(names)), strict=True):
+            out[name] = piece.clone()
+    return out
+
+
+def fill(model: Model, family: Literal["electra", "bert"], theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """New values of our parameters, from transformers' weights; parameters that these do not hold are left out.
+
+    UserError for a part of a parameter, or another shape.
+    """
+    values: dict[nn.Parameter, Tensor] = {}
+    for names, parameter in pairs(model, family):
+        there = [name for name in names if name in theirs]
+        if not there:
+            continue
+        if len(there) < len(names):
+            raise UserError(
+                f"weights: {there[0]} is there, but not {(set(names) - set(there)).pop()}; the folder is damaged"
+            )
+        value = torch.cat([theirs[name].detach() for name in names])
+        if value.shape != parameter.shape:
+            ours, other = (" x ".join(map(str, shape)) for shape in (parameter.shape, value.shape))
+            raise UserError(f"weights: {names[0]} is {other} there and {ours} here; change the recipe's sizes to agree")
+        values[parameter] = value
+    return values
+
+
+def config_for(model: Model, vocab: Vocab) -> "PreTrainedConfig":
+    """The configuration of a part, as transformers writes it."""
+    from transformers import BertConfig, ElectraConfig
+
+    config = model.encoder.config
+    sizes = {
+        "vocab_size": vocab.size,
+        "hidden_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.ffn,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "max_position_embeddings": config.positions,
+        "type_vocab_size": config.segments,
+        "initializer_range": config.init_scale,
+        "layer_norm_eps": config.norm_eps,
+        "pad_token_id": vocab.pad,
+    }
+    if model.family == "bert":
+        return BertConfig(**sizes)
+    return ElectraConfig(embedding_size=config.embedding, **sizes)
+
+
+def as_transformers(model: Model, vocab: Vocab) -> "PreTrainedModel":
+    """The part as one of transformers' classes (ElectraForPreTraining, ElectraForMaskedLM, BertForMaskedLM), copied."""
+    from transformers import BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
+
+    family = model.family
+    if isinstance(model.head, RtdHead):
+        kind = ElectraForPreTraining
+    else:
+        kind = BertForMaskedLM if family == "bert" else ElectraForMaskedLM
+    theirs = kind(config_for(model, vocab))
+    weights = exported(model, family)
+    wrong = theirs.load_state_dict(weights, strict=False)
+    # A tied weight has two names and one parameter: filled by one name, it is not missing.
+    filled = {parameter for name, parameter in theirs.named_parameters() if name in weights}
+    missing = [name for name, parameter in theirs.named_parameters(remove_duplicate=False) if parameter not in filled]
+    if wrong.unexpected_keys or missing:
+        raise RuntimeError(f"weights without a place: {wrong.unexpected_keys}; places without weights: {missing}")
+    return theirs.eval()

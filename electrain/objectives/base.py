@@ -1,0 +1,37 @@
+"""What every objective is: a question asked of the encoder's vectors."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from electrain.batch import Batch
+from electrain.corruptors.base import Corrupted
+from electrain.encoders.base import Encoder
+from electrain.metrics import Metrics
+from electrain.vocab import Vocab
+
+
+class Scored(NamedTuple):
+    """loss () and additive metrics of the objective."""
+
+    loss: Float[Tensor, ""]
+    metrics: Metrics
+
+
+class Objective(nn.Module, ABC):
+    """Scores the encoder's vectors of a damaged batch."""
+
+    @dataclass(frozen=True)
+    class Config(ABC):
+        """What a person chose of the objective; saved in run.json."""
+
+        @abstractmethod
+        def build(self, vocab: Vocab, encoder: Encoder) -> "Objective":
+            """The objective with a fresh head."""
+
+    @abstractmethod
+    def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
+        """`seen` is what the encoder read, `batch` the text as it was."""

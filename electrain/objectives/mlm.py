@@ -1,0 +1,46 @@
+"""Masked language modelling: which token stood here? (Devlin et al., 2019, section 3.1)."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from electrain.batch import Batch, gather
+from electrain.corruptors.base import Corrupted
+from electrain.encoders.base import Encoder
+from electrain.encoders.head import MlmHead
+from electrain.metrics import mean
+from electrain.objectives.base import Objective, Scored
+from electrain.vocab import Vocab
+
+
+@final
+class Mlm(Objective):
+    """Cross-entropy of the true tokens at the selected places; the output table is the input table."""
+
+    @dataclass(frozen=True)
+    class Config(Objective.Config):
+        """Nothing to choose."""
+
+        def build(self, vocab: Vocab, encoder: Encoder) -> "Mlm":
+            return Mlm(encoder)
+
+    def __init__(self, encoder: Encoder):
+        super().__init__()
+        self.head = MlmHead(encoder)
+
+    def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
+        logits = self.head(gather(hidden, seen.picked.index), encoder.tokens.weight)
+        target = batch.ids.gather(1, seen.picked.index)
+        nll = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view(target.shape)
+        weight = seen.picked.valid.float()
+        with torch.no_grad():
+            right = logits.gather(2, target[..., None]).squeeze(2) >= logits.amax(2)
+            metrics = {
+                "mlm_loss": mean(nll.detach(), seen.picked.valid),
+                "mlm_accuracy": mean(right, seen.picked.valid),
+            }
+        return Scored((nll * weight).sum() / weight.sum().clamp(min=1), metrics)

@@ -1,0 +1,76 @@
+"""AdamW as the papers use it: parameter groups, bias correction or not, and schedules as functions of the step."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from electrain.errors import UserError
+
+# Adam multiplies its step by sqrt(1 - b2**n) / (1 - b1**n). At this n both powers are zero in float64, and adding one to
+# it in float32 changes nothing: an optimizer that has "run for ever" makes no correction.
+_FOREVER = float(2**30)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """AdamW with decoupled weight decay, warm-up and decay (ELECTRA, table 6)."""
+
+    lr: float = 5e-4
+    """Peak learning rate."""
+    warmup: int = 10_000
+    """Steps of linear warm-up from 0."""
+    schedule: Literal["linear", "official", "cosine", "constant"] = "linear"
+    """After the warm-up: linear to 0, cosine to 0, or constant. "official" is the official code's product of warm-up and
+    of a linear decay that starts at step 0, so that the peak is never quite reached."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running mean of gradients and of their squares."""
+    eps: float = 1e-6
+    """Added to the root of the mean square."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; not on LayerNorms and biases."""
+    clip: float = 1.0
+    """Largest global norm of the gradient; 0 leaves it as it is."""
+    bias_correction: bool = True
+    """Adam's bias correction (Kingma and Ba, algorithm 1). The official ELECTRA code has none."""
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise UserError(f"optim: lr is {self.lr}; choose a positive number")
+        if self.warmup < 0:
+            raise UserError(f"optim: warmup is {self.warmup} steps; choose 0 or more")
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of step 0 .. steps - 1: never 0 in the first step, near 0 in the last."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        left = (steps - step) / max(1, steps - self.warmup)
+        if self.schedule == "linear":
+            return self.lr * min(rise, left)
+        if self.schedule == "official":
+            return self.lr * rise * (1 - step / steps)
+        if self.schedule == "cosine":
+            return self.lr * min(rise, 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+        return self.lr * rise
+
+    def build(self, model: nn.Module) -> torch.optim.AdamW:
+        """The optimizer over every parameter once, however often it is shared."""
+        decayed, plain = [], []
+        for name, parameter in model.named_parameters():
+            (plain if parameter.dim() == 1 or name.endswith("bias") else decayed).append(parameter)
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        for parameter in decayed + plain:
+            optimizer.state[parameter] = {
+                "step": torch.tensor(0.0 if self.bias_correction else _FOREVER, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the learning rate, times the group's own `scale` where it has one (layer-wise decay)."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)

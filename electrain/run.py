@@ -1,0 +1,166 @@
+"""Run: the whole configuration of a run; to and from run.json."""
+
+import dataclasses
+import importlib
+import json
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from electrain.compute import Compute
+from electrain.data.examples import Full, Packing
+from electrain.errors import UserError
+from electrain.files import write
+from electrain.optim import Adam
+from electrain.system import System
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides what a run computes, and how often it speaks."""
+
+    system: System.Config
+    """Encoder, corruptor, objective."""
+    recipe: str = ""
+    """Name of the recipe that the run was made from."""
+    steps: int = 1_000_000
+    """Updates of the weights."""
+    batch: int = 128
+    """Rows of an update, over all processes and micro-batches."""
+    length: int = 128
+    """Tokens of a row."""
+    seed: int = 0
+    """Of weights, order of the data, places, samples and dropout."""
+    accumulate: int = 1
+    """Micro-batches of an update on each process."""
+    log_every: int = 100
+    """Steps between lines of metrics.jsonl."""
+    eval_every: int = 10_000
+    """Steps between held-out evaluations."""
+    eval_rows: int = 1024
+    """Rows of a held-out evaluation, the same ones every time."""
+    save_every: int = 10_000
+    """Steps between checkpoints."""
+    save_minutes: float = 20.0
+    """Minutes between checkpoints, whichever comes first; 0 for steps alone."""
+    keep: int = 2
+    """Last checkpoints kept, beside the best."""
+    packing: Packing.Config = field(default_factory=Full.Config)
+    """How documents fill rows."""
+    optim: Adam = field(default_factory=Adam)
+    """Optimizer and schedule."""
+    compute: Compute = field(default_factory=Compute)
+    """Device, number format, compilation."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Trackers beside metrics.jsonl and the progress bar."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "length", "accumulate", "log_every", "eval_every", "eval_rows", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise UserError(f"run: {name} is {getattr(self, name)}; choose 1 or more")
+        if self.batch % self.accumulate:
+            raise UserError(f"run: batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A tree of plain values; every dataclass names its type."""
+        return _plain(self)
+
+    @staticmethod
+    def from_json(tree: dict[str, Any]) -> "Run":
+        """The inverse of `to_json`. UserError if the tree names a type that is no configuration of ours."""
+        run = _value(tree, Run, "run")
+        if not isinstance(run, Run):
+            raise UserError("run.json: holds no run")
+        return run
+
+
+# What may change when a run is gone on with: it decides how often the run speaks and saves, not what it computes.
+FREE = frozenset({"recipe", "log_every", "eval_every", "eval_rows", "save_every", "save_minutes", "keep", "track"})
+
+
+def differences(old: Run, new: Run) -> list[str]:
+    """Fields that differ and that a run in progress cannot change, as "name: old -> new"."""
+    found: list[str] = []
+
+    def compare(a: Any, b: Any, name: str) -> None:
+        if dataclasses.is_dataclass(a) and type(a) is type(b):
+            for item in dataclasses.fields(a):
+                if name or item.name not in FREE:
+                    compare(getattr(a, item.name), getattr(b, item.name), f"{name}.{item.name}".lstrip("."))
+        elif a != b:
+            found.append(f"{name}: {a} -> {b}")
+
+    compare(old, new, "")
+    return found
+
+
+@dataclass(frozen=True)
+class Record:
+    """run.json: the run, the data that it reads, the command that started it and where it ran."""
+
+    run: Run
+    data: str
+    data_sha256: str
+    command: str
+    versions: dict[str, str]
+    machine: str
+
+    def save(self, out: Path) -> None:
+        """Write OUT/run.json, whole or not at all."""
+        tree = {**dataclasses.asdict(dataclasses.replace(self, run=None)), "run": self.run.to_json()}  # type: ignore[arg-type]
+        write(out / "run.json", (json.dumps(tree, indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(out: Path) -> "Record":
+        """Read OUT/run.json. UserError if it is missing, damaged, or from somewhere else."""
+        path = Path(out) / "run.json"
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            return Record(**{**tree, "run": Run.from_json(tree["run"])})
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: there is none; name the folder that `electrain pretrain --out` made") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a run of electrain ({error}); restore it, or start a new run") from error
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {"type": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _value(tree: Any, hint: Any, where: str) -> Any:
+    if isinstance(tree, dict) and "type" in tree:
+        kind = _type(tree["type"], where)
+        hints = typing.get_type_hints(kind)
+        known = {item.name for item in dataclasses.fields(kind)}
+        if unknown := sorted(set(tree) - known - {"type"}):
+            raise UserError(f"run.json: {where} has unknown fields {', '.join(unknown)}; it is of another version")
+        return kind(**{k: _value(v, hints[k], f"{where}.{k}") for k, v in tree.items() if k != "type"})
+    if isinstance(tree, list) and (typing.get_origin(hint) is tuple or hint is tuple):
+        return tuple(tree)
+    return tree
+
+
+def _type(name: str, where: str) -> type:
+    """A dataclass by its name: of this package, or of a module that the program has imported itself."""
+    module_name, _, path = str(name).partition(":")
+    if module_name.split(".")[0] == "electrain":
+        try:
+            module: types.ModuleType | None = importlib.import_module(module_name)
+        except ImportError:
+            module = None
+    else:
+        module = sys.modules.get(module_name)
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise UserError(f"run.json: {where} names {name}, which is no configuration here; import its module first")
+    return found

@@ -1,0 +1,62 @@
+"""The run folder before the first step: a new one is laid out, one that holds this run is gone on with."""
+
+import hashlib
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from electrain.data.shards import Shards
+from electrain.errors import UserError
+from electrain.run import Record, Run, differences
+
+_OURS = {"run.json", "metrics.jsonl", "checkpoints", "tokenizer", "report.html", "tensorboard"}
+
+
+def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
+    """Make OUT with run.json and the tokenizer, or check that the run in it is this one.
+
+    UserError if OUT holds something else, or a run with other settings or other data.
+    """
+    digest = hashlib.sha256((shards.folder / "manifest.json").read_bytes()).hexdigest()
+    if (out / "run.json").exists():
+        old = Record.load(out)
+        if changed := differences(old.run, run):
+            raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+        if old.data_sha256 != digest:
+            raise UserError(f"{out}: was trained on {old.data}, and {shards.folder} is not the same data; name that one")
+        return
+    if out.exists() and (not out.is_dir() or any(p.name not in _OURS and p.name[0] != "." for p in out.iterdir())):
+        raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(shards.folder / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror})") from error
+    # Last, so that a folder with a run.json is a whole one.
+    Record(run, str(shards.folder), digest, command, versions(), machine()).save(out)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    found = {"python": platform.python_version()}
+    for name in ("electrain", "torch", "transformers", "tokenizers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> str:
+    """The machine in a few words: processor, threads, vector instructions, GPU."""
+    name = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0] if models else name
+    words = [name, f"{torch.get_num_threads()} threads", torch.backends.cpu.get_cpu_capability()]
+    if torch.cuda.is_available():
+        words.append(torch.cuda.get_device_name())
+    return ", ".join(words)

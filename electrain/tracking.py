@@ -1,0 +1,168 @@
+"""What a run says: metrics.jsonl and a progress bar always; TensorBoard, W&B and trackio when asked."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from electrain.errors import UserError
+
+CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """One line to the person, above the progress bar if there is one; standard output stays for results."""
+    CONSOLE.print(line, markup=False)
+
+
+class Tracker(Protocol):
+    """Where numbers go beside metrics.jsonl."""
+
+    def log(self, values: dict[str, float], step: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class Log:
+    """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}.
+
+    Opening it for a run that goes on at `step` drops the lines after that step: those steps are made again.
+    """
+
+    def __init__(self, out: Path, step: int):
+        self.path = out / "metrics.jsonl"
+        kept = [line for line in self._lines() if line["step"] <= step]
+        beside = self.path.with_name(".metrics.jsonl")
+        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        beside.replace(self.path)
+        self._file = self.path.open("a")
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = []
+        for text in self.path.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:  # the last line of a process that was killed while it wrote
+                break
+        return lines
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line and flush it."""
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class Bar:
+    """A progress bar on a terminal; elsewhere a line a minute at most, and the last."""
+
+    def __init__(self, steps: int, start: int):
+        self.steps = steps
+        self.start = start
+        self.began = time.monotonic()
+        self.said = -1e9
+        self.bar = None
+        if CONSOLE.is_terminal:
+            columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(12), TextColumn("{task.fields[text]}"))
+            self.bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(compact=True), console=CONSOLE)
+            self.task = self.bar.add_task("", total=steps, completed=start, text="")
+            self.bar.start()
+
+    def update(self, step: int, values: dict[str, float] | None) -> None:
+        """`step` updates are made; `values` are new numbers, or None."""
+        if self.bar is not None:
+            if values is None:
+                self.bar.update(self.task, completed=step)
+            else:
+                self.bar.update(self.task, completed=step, text=describe(values))
+        elif values is not None and (time.monotonic() - self.said > 60 or step == self.steps):
+            self.said = time.monotonic()
+            left = (self.said - self.began) / max(1, step - self.start) * (self.steps - step)
+            say(f"step {step}/{self.steps}  {describe(values)}  left {_clock(left)}")
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
+_SHORT = {
+    "loss": "loss {:.3f}",
+    "mlm_loss": "mlm {:.2f}",
+    "mlm_accuracy": "acc {:.1%}",
+    "rtd_loss": "rtd {:.3f}",
+    "replaced": "replaced {:.1%}",
+    "rtd_auc": "auc {:.3f}",
+    "lr": "lr {:.1e}",
+    "tokens_per_second": "{:,.0f} tok/s",
+}
+
+
+def describe(values: dict[str, float]) -> str:
+    """The numbers a person watches, on one line."""
+    return "  ".join(form.format(values[name]) for name, form in _SHORT.items() if name in values)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+class _TensorBoard:
+    def __init__(self, out: Path, config: dict[str, Any]):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(out / "tensorboard"))
+        self.writer.add_text("run", f"```\n{json.dumps(config, indent=2)}\n```")
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _Service:
+    """W&B and trackio: one interface, two modules."""
+
+    def __init__(self, module: Any, out: Path, config: dict[str, Any], **where: str):
+        self.run = module.init(project="electrain", name=out.name, config=config, **where)
+        self.module = module
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.module.log(values, step=step)
+
+    def close(self) -> None:
+        self.module.finish()
+
+
+def trackers(names: tuple[str, ...], out: Path, config: dict[str, Any]) -> list[Tracker]:
+    """The trackers of these names. UserError if one is not installed."""
+    made: list[Tracker] = []
+    for name in names:
+        try:
+            if name == "tensorboard":
+                made.append(_TensorBoard(out, config))
+            elif name == "wandb":
+                import wandb  # pyright: ignore[reportMissingImports]
+
+                made.append(_Service(wandb, out, config, dir=str(out)))
+            else:
+                import trackio  # pyright: ignore[reportMissingImports]
+
+                made.append(_Service(trackio, out, config))
+        except ImportError as error:
+            raise UserError(f"--track {name}: {error.name} is not installed; pip install 'electrain[track]'") from error
+    return made

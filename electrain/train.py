@@ -1,0 +1,191 @@
+"""The pre-training loop, read top to bottom."""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from electrain import checkpoint
+from electrain.batch import Batch
+from electrain.compute import Step
+from electrain.data.loader import Loader
+from electrain.data.shards import Shards
+from electrain.errors import UserError
+from electrain.metrics import Metrics, add, read
+from electrain.optim import set_rate
+from electrain.run import Run
+from electrain.start import begin
+from electrain.system import System
+from electrain.tracking import Bar, Log, say, trackers
+from electrain.watch import Watch
+
+
+class Stopped(Exception):
+    """A signal asked the run to end; it saved what it had. `number` is the signal's."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def pretrain(run: Run, data: Path, out: Path, command: str = "") -> Path:
+    """Train, or go on with the run in `out`; returns the folder of the last checkpoint.
+
+    UserError for input that cannot be used; Stopped after SIGTERM or Ctrl-C, with everything saved.
+    """
+    device = run.compute.start()
+    dtype = run.compute.precision(device)
+    shards = Shards.open(data)
+    begin(run, shards, out, command)
+
+    torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
+    system = run.system.build(shards.vocab).to(device)
+    optimizer = run.optim.build(system)
+    state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
+    newest = checkpoint.latest(out, say)
+    if newest is not None:
+        state = checkpoint.load(newest, system, optimizer)
+        say(f"going on from {newest}")
+    checkpoint.sweep(out)
+    first = state["step"]
+
+    loader = Loader(run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate)
+    held_out = _held_out(run, data)
+    step_of = Step(system, dtype, run.compute.compile, say)
+    log, bar, watch = Log(out, first), Bar(run.steps, first), Watch(run.steps)
+    others = trackers(run.track, out, run.to_json())
+    window: Metrics | None = {k: torch.tensor(v, device=device) for k, v in state["window"].items()} or None
+    norm = torch.zeros((), device=device)
+    began, since, waited, saved_at = time.monotonic(), first, 0.0, time.monotonic()
+
+    def save(step: int) -> Path:
+        kept = {name: value.tolist() for name, value in (window or {}).items()}
+        path = checkpoint.save(out, step, system, optimizer, {"window": kept, "best": state["best"]})
+        checkpoint.prune(out, run.keep, state["best"] and state["best"]["checkpoint"])
+        return path
+
+    path = newest
+    with _signals() as asked:
+        try:
+            for step, batches in enumerate(loader.stream(first, run.steps, device), start=first):
+                set_rate(optimizer, rate := run.optim.rate(step, run.steps))
+                progress = torch.tensor(step / run.steps, device=device)
+                for batch in batches:
+                    output = step_of(_to(batch, device), progress)
+                    (output.loss / run.accumulate).backward()
+                    window = add(window, output.metrics)
+                norm = torch.nn.utils.clip_grad_norm_(system.parameters(), run.optim.clip or math.inf)
+                done = step + 1
+                if device.type == "cpu" or done % run.log_every == 0:
+                    _check_finite(output.loss, norm, done, path)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                bar.update(done, None)
+
+                if done % run.log_every == 0 or done == run.steps:
+                    values = read(window)
+                    window = None
+                    seconds = time.monotonic() - began
+                    timing = {
+                        "tokens_per_second": (done - since) * run.batch * run.length / seconds,
+                        "data_wait": (loader.waited - waited) / seconds,
+                    }
+                    began, since, waited = time.monotonic(), done, loader.waited
+                    values |= {"lr": rate, "grad_norm": norm.item()}
+                    log.write({"step": done, "kind": "train", **values, **timing})
+                    bar.update(done, values | timing)
+                    for other in others:
+                        other.log({f"train/{k}": v for k, v in (values | timing).items()}, done)
+                    for warning in watch.observe(done, values):
+                        say(f"warning: {warning}")
+
+                better = False
+                if done % run.eval_every == 0 or done == run.steps:
+                    pause = time.monotonic()
+                    values = evaluate(system, held_out, run, dtype, device, done / run.steps)
+                    log.write({"step": done, "kind": "eval", **values})
+                    for other in others:
+                        other.log({f"eval/{k}": v for k, v in values.items()}, done)
+                    say(f"step {done}  held out: {_evaluation(values)}")
+                    better = state["best"] is None or values["loss"] < state["best"]["loss"]
+                    if better:
+                        state["best"] = {"loss": values["loss"], "checkpoint": f"step-{done:06d}"}
+                    began += time.monotonic() - pause
+
+                late = run.save_minutes and time.monotonic() - saved_at > 60 * run.save_minutes
+                if better or late or asked or done % run.save_every == 0 or done == run.steps:
+                    pause = time.monotonic()
+                    path = save(done)
+                    saved_at = time.monotonic()
+                    began += saved_at - pause
+                if asked and done < run.steps:
+                    say(f"stopped at step {done}, saved in {path}; the same command goes on from there")
+                    raise Stopped(asked[0])
+        finally:
+            bar.close()
+            log.close()
+            for other in others:
+                other.close()
+    assert path is not None
+    return path
+
+
+def evaluate(
+    system: System, loader: Loader, run: Run, dtype: torch.dtype, device: torch.device, at: float
+) -> dict[str, float]:
+    """Metrics over the run's held-out rows, the same rows and draws every time, without dropout."""
+    step_of = Step(system, dtype, compile=False, say=say)
+    total: Metrics | None = None
+    system.eval()
+    with torch.no_grad():
+        for number in range(math.ceil(run.eval_rows / loader.batch)):
+            for batch in loader.step(number):
+                total = add(total, step_of(_to(batch, device), torch.tensor(at, device=device)).metrics)
+    system.train()
+    assert total is not None
+    return read(total)
+
+
+def _held_out(run: Run, data: Path) -> Loader:
+    shards = Shards.open(data, "validation")
+    size = min(run.batch // run.accumulate, run.eval_rows)
+    return Loader(run.packing.build(shards, run.length), shards.vocab, batch=size, seed=0)
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return batch if device.type == "cpu" else Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+
+def _check_finite(loss: Tensor, norm: Tensor, step: int, good: Path | None) -> None:
+    if not (torch.isfinite(loss) & torch.isfinite(norm)):
+        kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made yet"
+        what = "loss" if not torch.isfinite(loss) else "gradient"
+        raise UserError(f"step {step}: the {what} is not finite; {kept}. Try a lower learning rate or longer warm-up")
+
+
+def _evaluation(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and the first Ctrl-C, so that the step in progress ends well; a second Ctrl-C interrupts."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
