@@ -1,7 +1,7 @@
 """Weights, optimizer and step: whole or not at all.
 
-A checkpoint is a folder `step-000100` with model.safetensors, optimizer.safetensors, state.json and checksums.json. It is
-written under another name, synced, and renamed; a reader checks every SHA-256 before it believes a byte.
+A checkpoint is a folder `step-000100` with model.safetensors, optimizer.safetensors, state.json and checksums.json. It
+is written under another name, synced, and renamed; a reader checks every SHA-256 before it believes a byte.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ FOLDER = "checkpoints"
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer once, under the first of its names: sharing is the model's business, not the file's."""
+    """Every parameter and buffer once, under the first of its names: sharing is the model's business."""
     found = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {name: tensor.detach() for name, tensor in found.items()}
 
@@ -47,7 +48,9 @@ def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
             shutil.rmtree(final)
         beside.rename(final)
         sync(folder)
-    except (OSError, UserError) as error:
+        if best := state.get("best"):
+            write(folder / "best.json", json.dumps(best).encode())
+    except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{final}: the checkpoint cannot be written ({reason}); earlier ones are untouched") from error
@@ -56,7 +59,8 @@ def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
 
 def listed(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
-    return sorted((run / FOLDER).glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    found = {int(path.name[5:]): path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdigit()}
+    return [found[step] for step in sorted(found)]
 
 
 def latest(run: Path, warn: Callable[[str], None]) -> Path | None:
@@ -117,9 +121,12 @@ def prune(run: Path, keep: int, best: str | None) -> None:
             shutil.rmtree(gone)
 
 
-def sweep(run: Path) -> None:
-    """Delete what a crash left half-written or half-deleted."""
-    for path in (run / FOLDER).glob(".*"):
+def sweep(run: Path, step: int) -> None:
+    """Delete what a crash left half-written or half-deleted, and damaged checkpoints after `step`.
+
+    The steps after it are made again; until then a damaged one would pass for one of the last that are kept.
+    """
+    for path in [*(run / FOLDER).glob(".*"), *(path for path in listed(run) if int(path.name[5:]) > step)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -65,8 +65,8 @@ def casting(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
 class Step:
     """A system's forward pass in the run's number format, compiled as one graph with static shapes where that works.
 
-    The compiler works at the first call (forward and backward together); where it fails, one line says why and the system
-    runs as it is, with the same numbers to rounding.
+    The compiler works at the first call (forward and backward together); where it fails, one line says why and the
+    system runs as it is, with the same numbers to rounding.
     """
 
     def __init__(self, system: nn.Module, dtype: torch.dtype, compile: bool, say: Callable[[str], None]):
@@ -84,11 +84,12 @@ class Step:
         self.fresh = False
         began = time.monotonic()
         self.say("compiling the step: a minute or two the first time, seconds once this machine has compiled it")
-        call = torch.compile(self.system, fullgraph=True, dynamic=False)
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
+        buffers = [buffer.clone() for buffer in self.system.buffers()]
         try:
             # A rehearsal: the backward pass is compiled when it is first run, and must fail here rather than later.
+            call = torch.compile(self.system, fullgraph=True, dynamic=False)
             call(batch, progress).loss.backward()
         except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -98,3 +99,5 @@ class Step:
             self.say(f"compiled in {time.monotonic() - began:.0f} s")
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
+        for buffer, value in zip(self.system.buffers(), buffers, strict=True):
+            buffer.copy_(value)  # the rehearsal counts for nothing: a resumed run rehearses once more

@@ -1,4 +1,6 @@
-"""The one exception that a user is meant to see."""
+"""The exceptions that the command line answers for."""
+
+import signal
 
 
 class UserError(Exception):
@@ -6,3 +8,11 @@ class UserError(Exception):
 
     The command line prints the message and leaves with exit code 2; nothing already on disk is touched.
     """
+
+
+class Stopped(Exception):
+    """A signal asked a run to end, and it saved what it had; `number` is the signal's."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number

@@ -9,8 +9,8 @@ from torch import nn
 
 from electrain.errors import UserError
 
-# Adam multiplies its step by sqrt(1 - b2**n) / (1 - b1**n). At this n both powers are zero in float64, and adding one to
-# it in float32 changes nothing: an optimizer that has "run for ever" makes no correction.
+# Adam multiplies its step by sqrt(1 - b2**n) / (1 - b1**n). At this n both powers are zero in float64, and adding one
+# to it in float32 changes nothing: an optimizer that has "run for ever" makes no correction.
 _FOREVER = float(2**30)
 
 
@@ -23,8 +23,8 @@ class Adam:
     warmup: int = 10_000
     """Steps of linear warm-up from 0."""
     schedule: Literal["linear", "official", "cosine", "constant"] = "linear"
-    """After the warm-up: linear to 0, cosine to 0, or constant. "official" is the official code's product of warm-up and
-    of a linear decay that starts at step 0, so that the peak is never quite reached."""
+    """After the warm-up: linear to 0, cosine to 0, or constant. "official" is the official code's product of warm-up
+    and of a linear decay that starts at step 0, so that the peak is never quite reached."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the running mean of gradients and of their squares."""
     eps: float = 1e-6

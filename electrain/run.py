@@ -110,7 +110,7 @@ class Record:
 
     def save(self, out: Path) -> None:
         """Write OUT/run.json, whole or not at all."""
-        tree = {**dataclasses.asdict(dataclasses.replace(self, run=None)), "run": self.run.to_json()}  # type: ignore[arg-type]
+        tree = {**vars(self), "run": self.run.to_json()}
         write(out / "run.json", (json.dumps(tree, indent=2) + "\n").encode())
 
     @staticmethod

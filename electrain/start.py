@@ -12,8 +12,6 @@ from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.run import Record, Run, differences
 
-_OURS = {"run.json", "metrics.jsonl", "checkpoints", "tokenizer", "report.html", "tensorboard"}
-
 
 def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     """Make OUT with run.json and the tokenizer, or check that the run in it is this one.
@@ -21,22 +19,33 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     UserError if OUT holds something else, or a run with other settings or other data.
     """
     digest = hashlib.sha256((shards.folder / "manifest.json").read_bytes()).hexdigest()
+    tokenizer = shards.folder / "tokenizer"
     if (out / "run.json").exists():
         old = Record.load(out)
-        if changed := differences(old.run, run):
-            raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
-        if old.data_sha256 != digest:
-            raise UserError(f"{out}: was trained on {old.data}, and {shards.folder} is not the same data; name that one")
-        return
-    if out.exists() and (not out.is_dir() or any(p.name not in _OURS and p.name[0] != "." for p in out.iterdir())):
+        if _trained(out):
+            if changed := differences(old.run, run):
+                raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+            if old.data_sha256 != digest:
+                raise UserError(f"{out}: was trained on {old.data}, which {shards.folder} does not hold; name that one")
+            return
+    elif out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
         raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
+    if not tokenizer.is_dir():
+        raise UserError(f"{tokenizer}: there is none; the data folder is not whole, run electrain prepare again")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(shards.folder / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
+        # First, so that a folder whose making was cut short is known as ours and made again.
+        Record(run, str(shards.folder), digest, command, versions(), machine()).save(out)
+        shutil.rmtree(out / "tokenizer", ignore_errors=True)
+        shutil.copytree(tokenizer, out / "tokenizer")
     except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror})") from error
-    # Last, so that a folder with a run.json is a whole one.
-    Record(run, str(shards.folder), digest, command, versions(), machine()).save(out)
+        raise UserError(f"{out}: cannot be made ({error.strerror or error})") from error
+
+
+def _trained(out: Path) -> bool:
+    """Whether the run in `out` has made anything; if not, its start failed, and another may take its place."""
+    log = out / "metrics.jsonl"
+    return any((out / "checkpoints").glob("*")) or (log.exists() and log.stat().st_size > 0)
 
 
 def versions() -> dict[str, str]:
@@ -54,7 +63,9 @@ def machine() -> str:
     """The machine in a few words: processor, threads, vector instructions, GPU."""
     name = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = models[0] if models else name
     words = [name, f"{torch.get_num_threads()} threads", torch.backends.cpu.get_cpu_capability()]
     if torch.cuda.is_available():

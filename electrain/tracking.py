@@ -1,15 +1,17 @@
 """What a run says: metrics.jsonl and a progress bar always; TensorBoard, W&B and trackio when asked."""
 
 import json
+import math
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from electrain.errors import UserError
+from electrain.files import write
 
 CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -19,6 +21,7 @@ def say(line: str) -> None:
     CONSOLE.print(line, markup=False)
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where numbers go beside metrics.jsonl."""
 
@@ -29,16 +32,14 @@ class Tracker(Protocol):
 class Log:
     """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}.
 
-    Opening it for a run that goes on at `step` drops the lines after that step: those steps are made again.
+    A metric of which nothing was counted is null. Opening it for a run that goes on at `step` drops the lines after that step: those steps are made again.
     """
 
     def __init__(self, out: Path, step: int):
         self.path = out / "metrics.jsonl"
         kept = [line for line in self._lines() if line["step"] <= step]
-        beside = self.path.with_name(".metrics.jsonl")
-        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        beside.replace(self.path)
-        self._file = self.path.open("a")
+        write(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._file = self.path.open("ab", buffering=0)  # a line that the disk refused must not come again at the end
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.exists():
@@ -52,13 +53,15 @@ class Log:
         return lines
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line and flush it."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        """Append a line. UserError if the disk will not take it."""
+        numbers = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in line.items()}  # JSON has no NaN
+        try:
+            self._file.write((json.dumps(numbers) + "\n").encode())
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); free some space and go on") from error
 
     def close(self) -> None:
         """Flush to the disk."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
@@ -73,7 +76,11 @@ class Bar:
         self.said = -1e9
         self.bar = None
         if CONSOLE.is_terminal:
-            columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(12), TextColumn("{task.fields[text]}"))
+            columns = (
+                TextColumn("step {task.completed}/{task.total}"),
+                BarColumn(12),
+                TextColumn("{task.fields[text]}"),
+            )
             self.bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(compact=True), console=CONSOLE)
             self.task = self.bar.add_task("", total=steps, completed=start, text="")
             self.bar.start()

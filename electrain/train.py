@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from electrain.batch import Batch
 from electrain.compute import Step
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
-from electrain.errors import UserError
+from electrain.errors import Stopped, UserError
 from electrain.metrics import Metrics, add, read
 from electrain.optim import set_rate
 from electrain.run import Run
@@ -26,40 +26,39 @@ from electrain.tracking import Bar, Log, say, trackers
 from electrain.watch import Watch
 
 
-class Stopped(Exception):
-    """A signal asked the run to end; it saved what it had. `number` is the signal's."""
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-def pretrain(run: Run, data: Path, out: Path, command: str = "") -> Path:
+def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[[System], str] | None = None) -> Path:
     """Train, or go on with the run in `out`; returns the folder of the last checkpoint.
 
+    fill: gives a new run's system its first weights, and says what it did; without it they are random
     UserError for input that cannot be used; Stopped after SIGTERM or Ctrl-C, with everything saved.
     """
     device = run.compute.start()
     dtype = run.compute.precision(device)
     shards = Shards.open(data)
-    begin(run, shards, out, command)
-
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     optimizer = run.optim.build(system)
+    loader = Loader(
+        run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate
+    )
+    held_out = _held_out(run, data)
+
+    begin(run, shards, out, command)  # nothing is written before all of the above fits together
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
     newest = checkpoint.latest(out, say)
     if newest is not None:
         state = checkpoint.load(newest, system, optimizer)
         say(f"going on from {newest}")
-    checkpoint.sweep(out)
+    elif checkpoint.listed(out):
+        raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
+    elif fill is not None:
+        say(fill(system))
     first = state["step"]
+    checkpoint.sweep(out, first)
 
-    loader = Loader(run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate)
-    held_out = _held_out(run, data)
     step_of = Step(system, dtype, run.compute.compile, say)
-    log, bar, watch = Log(out, first), Bar(run.steps, first), Watch(run.steps)
     others = trackers(run.track, out, run.to_json())
+    log, bar, watch = Log(out, first), Bar(run.steps, first), Watch(run.steps)
     window: Metrics | None = {k: torch.tensor(v, device=device) for k, v in state["window"].items()} or None
     norm = torch.zeros((), device=device)
     began, since, waited, saved_at = time.monotonic(), first, 0.0, time.monotonic()
@@ -75,7 +74,7 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "") -> Path:
         try:
             for step, batches in enumerate(loader.stream(first, run.steps, device), start=first):
                 set_rate(optimizer, rate := run.optim.rate(step, run.steps))
-                progress = torch.tensor(step / run.steps, device=device)
+                progress = torch.full((), step / run.steps, device=device)  # not a copy from the host, which would wait
                 for batch in batches:
                     output = step_of(_to(batch, device), progress)
                     (output.loss / run.accumulate).backward()
@@ -83,7 +82,7 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "") -> Path:
                 norm = torch.nn.utils.clip_grad_norm_(system.parameters(), run.optim.clip or math.inf)
                 done = step + 1
                 if device.type == "cpu" or done % run.log_every == 0:
-                    _check_finite(output.loss, norm, done, path)
+                    _check_finite({"loss": output.loss, "gradient": norm}, done, path)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 bar.update(done, None)
@@ -119,12 +118,15 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "") -> Path:
                     began += time.monotonic() - pause
 
                 late = run.save_minutes and time.monotonic() - saved_at > 60 * run.save_minutes
-                if better or late or asked or done % run.save_every == 0 or done == run.steps:
+                stop = bool(asked)  # read once: a signal that comes later waits for the next step, which will be saved
+                if better or late or stop or done % run.save_every == 0 or done == run.steps:
                     pause = time.monotonic()
+                    # On a GPU the losses since the last log line are unread; anywhere this update may have overflowed.
+                    _check_finite({"norm of the weights": _norm(system)}, done, path)
                     path = save(done)
                     saved_at = time.monotonic()
                     began += saved_at - pause
-                if asked and done < run.steps:
+                if stop and done < run.steps:
                     say(f"stopped at step {done}, saved in {path}; the same command goes on from there")
                     raise Stopped(asked[0])
         finally:
@@ -162,11 +164,16 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     return batch if device.type == "cpu" else Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
 
-def _check_finite(loss: Tensor, norm: Tensor, step: int, good: Path | None) -> None:
-    if not (torch.isfinite(loss) & torch.isfinite(norm)):
-        kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made yet"
-        what = "loss" if not torch.isfinite(loss) else "gradient"
-        raise UserError(f"step {step}: the {what} is not finite; {kept}. Try a lower learning rate or longer warm-up")
+def _norm(system: System) -> Tensor:
+    return torch.nn.utils.get_total_norm([parameter.detach() for parameter in system.parameters()])
+
+
+def _check_finite(numbers: dict[str, Tensor], step: int, good: Path | None) -> None:
+    if torch.stack([*numbers.values()]).isfinite().all():
+        return
+    what = next(name for name, number in numbers.items() if not number.isfinite())
+    kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made yet"
+    raise UserError(f"step {step}: the {what} is not finite; {kept}. Try a lower learning rate or longer warm-up")
 
 
 def _evaluation(values: dict[str, float]) -> str:

@@ -29,8 +29,8 @@ class Watch:
             ),
             "generator": (
                 values.get("generator_entropy", 9.0) < self.narrow and values.get("mlm_accuracy", 1.0) < 0.8,
-                f"step {step}: the generator has collapsed to an entropy of {values.get('generator_entropy', 0):.2f} nats "
-                "without being right; lower its learning rate",
+                f"step {step}: the generator has collapsed to an entropy of {values.get('generator_entropy', 0):.2f} "
+                "nats without being right; lower its learning rate",
             ),
         }
         warnings = [text for name, (sick, text) in signs.items() if sick and name not in self._active]

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from electrain.batch import Batch, Selection
+from electrain.cost import Shape, Work, linears
 from electrain.encoders.base import Encoder
 from electrain.metrics import Metrics
 from electrain.vocab import Vocab
@@ -42,6 +43,14 @@ class Corruptor(nn.Module, ABC):
         @abstractmethod
         def build(self, vocab: Vocab, encoder: Encoder) -> "Corruptor":
             """The corruptor with fresh weights; `encoder` is the one that will read its output."""
+
+    def selected(self, length: int) -> int:
+        """Selected slots of a row, for counting operations; every place unless the corruptor says fewer."""
+        return length
+
+    def cost(self, shape: Shape, encoder: Encoder) -> tuple[Work, ...]:
+        """What corrupting one row costs (see `cost.py`); the default counts its own Linears at every place."""
+        return linears(self, shape, "corruptor")
 
     @abstractmethod
     def forward(self, batch: Batch, encoder: Encoder, progress: Float[Tensor, ""]) -> Corrupted:

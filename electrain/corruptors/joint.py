@@ -6,11 +6,12 @@ from typing import Literal, final
 from jaxtyping import Float
 from torch import Tensor
 
-from electrain.batch import Batch, scatter, select
+from electrain.batch import Batch, scatter, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.generator import Generator
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
+from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
 from electrain.metrics import mean
@@ -57,6 +58,14 @@ class Joint(Corruptor):
             share = encoder.embeddings if config.tying == "embeddings" else None
             own = encoder.config.scaled(config.width, config.depth).build(vocab, share)
         self.generator = Generator(own, encoder)
+
+    def selected(self, length: int) -> int:
+        return slots(self.config.rate, length)
+
+    def cost(self, shape: Shape, encoder: Encoder) -> tuple[Work, ...]:
+        own = encoder if self.generator.encoder is None else self.generator.encoder
+        head = mlm_head(shape, embedding=own.tokens.embedding_dim, hidden=own.width, part="generator")
+        return own.cost(shape, "generator") + head
 
     def forward(self, batch: Batch, encoder: Encoder, progress: Float[Tensor, ""]) -> Corrupted:
         picked = select(batch, self.config.rate, replacement=self.config.replacement)

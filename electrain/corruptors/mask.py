@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from electrain.batch import Batch, select
+from electrain.batch import Batch, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.masking import mask
 from electrain.encoders.base import Encoder
@@ -42,6 +42,9 @@ class Mask(Corruptor):
         super().__init__()
         self.config = config
         self.vocab = vocab
+
+    def selected(self, length: int) -> int:
+        return slots(self.config.rate, length)
 
     def forward(self, batch: Batch, encoder: Encoder, progress: Float[Tensor, ""]) -> Corrupted:
         picked = select(batch, self.config.rate, replacement=self.config.replacement)

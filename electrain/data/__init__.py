@@ -1,0 +1,1 @@
+"""Data: from text to rows of token ids."""

@@ -110,8 +110,8 @@ class LocalExecutor(LocalPipelineExecutor):
 def _start_worker(log: str) -> None:
     """In each worker: one thread, messages to the log, and an end when the parent ends."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores
-    sys.stderr = open(log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (open as long as the process lives)
-    setup_default_logger()
+    with open(log, "a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -174,7 +174,9 @@ def _run_ray(steps: Sequence[PipelineStep], tasks: int, workers: int, work: Path
     import ray  # pyright: ignore[reportMissingImports]
     from datatrove.executor.ray import RayPipelineExecutor
 
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    found = ray.is_initialized()
+    if not found:
+        ray.init(log_to_driver=False)
     executor = RayPipelineExecutor(
         list(steps),
         tasks=tasks,
@@ -183,5 +185,9 @@ def _run_ray(steps: Sequence[PipelineStep], tasks: int, workers: int, work: Path
         cpus_per_task=cluster.cpus,
         mem_per_cpu_gb=cluster.memory_gb,
     )
-    executor.run()
+    try:
+        executor.run()
+    finally:
+        if not found:
+            ray.shutdown()
     return executor

@@ -17,7 +17,8 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 
-from electrain.data.corpus import Layout, Piece
+from electrain.data.corpus import Layout
+from electrain.data.pieces import Piece
 from electrain.data.reading import Rules, Tally, read
 from electrain.data.tokenizer import encoder_of
 from electrain.data.work import NO_SPACE, STOP, WORK, Resumable, replace

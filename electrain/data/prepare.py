@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from electrain.data.builtin import builtin_documents, fingerprint
-from electrain.data.corpus import BUILTIN, File, Layout, Piece, cut, list_files
+from electrain.data.corpus import BUILTIN, File, Layout, list_files
 from electrain.data.finish import collect, finish, held_out_nothing
 from electrain.data.folder import finished, no_space, working
 from electrain.data.manifest import Manifest
+from electrain.data.pieces import Piece, cut
 from electrain.data.progress import Done, shown
 from electrain.data.reading import Rules, Tally, read
 from electrain.data.settings import VOCAB_SIZE, Cluster, Prepare

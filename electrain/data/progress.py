@@ -6,6 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LINE_SECONDS = 15.0
 POLL_SECONDS = 0.5
@@ -27,10 +32,13 @@ def shown(title: str, look: Callable[[], Done] | None = None) -> Iterator[None]:
     """
     stream, ended = sys.stderr, threading.Event()
     if stream.isatty():
-        thread = threading.Thread(target=_bar, args=(stream, title, look, ended), daemon=True)
+        from rich.console import Console
+
+        thread = threading.Thread(target=_bar, args=(Console(file=stream), title, look, ended), daemon=True)
     else:
-        print(title, file=stream, flush=True)
-        thread = threading.Thread(target=_lines, args=(stream, title, look, ended), daemon=True)
+        say = partial(print, file=stream, flush=True)
+        say(title)
+        thread = threading.Thread(target=_lines, args=(say, title, look, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -39,13 +47,13 @@ def shown(title: str, look: Callable[[], Done] | None = None) -> Iterator[None]:
         thread.join()
 
 
-def _bar(stream: object, title: str, look: Callable[[], Done] | None, ended: threading.Event) -> None:
+def _bar(console: "Console", title: str, look: Callable[[], Done] | None, ended: threading.Event) -> None:
     from rich import progress as rich
-    from rich.console import Console
 
     columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TaskProgressColumn()]
     columns += [rich.TextColumn("{task.fields[note]}"), rich.TimeElapsedColumn(), rich.TimeRemainingColumn()]
-    with rich.Progress(*columns, console=Console(file=stream)) as progress:  # pyright: ignore[reportArgumentType]
+    # rich must not exchange the process' streams: it would do so on this thread, while the block does it on its own.
+    with rich.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task(title, total=1.0 if look else None, note="")
         last = False
         while not last:
@@ -57,10 +65,10 @@ def _bar(stream: object, title: str, look: Callable[[], Done] | None, ended: thr
             progress.update(task, total=1.0, completed=1.0)
 
 
-def _lines(stream: object, title: str, look: Callable[[], Done] | None, ended: threading.Event) -> None:
+def _lines(say: Callable[[str], None], title: str, look: Callable[[], Done] | None, ended: threading.Event) -> None:
     start = time.monotonic()
     while not ended.wait(LINE_SECONDS):
         done = look() if look else None
         passed = f"{time.monotonic() - start:.0f} s"
         text = f"{title}: {done.share:.0%}, {done.note}, {passed}" if done else f"{title}: {passed}"
-        print(text, file=stream, flush=True)  # pyright: ignore[reportArgumentType]
+        say(text)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from electrain.data.corpus import COMPRESSIONS, ByteStream, Layout, Piece, damage, no_column, open_file, open_hub
+from electrain.data.corpus import COMPRESSIONS, ByteStream, Layout, damage, no_column, open_file, open_hub
+from electrain.data.pieces import Piece
 from electrain.data.work import Resumable
 from electrain.errors import UserError
 

@@ -53,28 +53,31 @@ def vocab_of(tokenizer: "PreTrainedTokenizerFast") -> Vocab:
     either.
     """
     ids = {
-        "[PAD]": tokenizer.pad_token_id,
-        "[CLS]": tokenizer.cls_token_id,
-        "[SEP]": tokenizer.sep_token_id,
-        "[MASK]": tokenizer.mask_token_id,
+        role: number
+        for role, number in (
+            ("[PAD]", tokenizer.pad_token_id),
+            ("[CLS]", tokenizer.cls_token_id),
+            ("[SEP]", tokenizer.sep_token_id),
+            ("[MASK]", tokenizer.mask_token_id),
+        )
+        if isinstance(number, int)
     }
-    missing = [name for name, number in ids.items() if number is None]
-    if missing:
+    if missing := [role for role in ("[PAD]", "[CLS]", "[SEP]", "[MASK]") if role not in ids]:
         name = tokenizer.name_or_path or type(tokenizer).__name__
         raise UserError(
             f"{name}: the tokenizer has no {', '.join(missing)}; choose one made for masked language models, or leave "
             "--tokenizer out and one is trained on the corpus"
         )
-    unk = tokenizer.unk_token_id
-    special = sorted(set(tokenizer.all_special_ids) - {unk})
+    unk = tokenizer.unk_token_id if isinstance(tokenizer.unk_token_id, int) else ids["[MASK]"]
+    special = {number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id}
     return Vocab(
         size=max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1),
         pad=ids["[PAD]"],
-        unk=ids["[MASK]"] if unk is None else unk,
+        unk=unk,
         cls=ids["[CLS]"],
         sep=ids["[SEP]"],
         mask=ids["[MASK]"],
-        special=tuple(special),
+        special=tuple(sorted(special)),
     )
 
 
@@ -127,7 +130,7 @@ def _from_file(path: Path) -> "PreTrainedTokenizerFast":
 
 def _train_wordpiece(texts: list[str], size: int, min_frequency: int, *, lowercase: bool) -> "PreTrainedTokenizerFast":
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # pyright: ignore[reportCallIssue]
     core.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -145,7 +148,7 @@ def _train_wordpiece(texts: list[str], size: int, min_frequency: int, *, lowerca
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
-    return BertTokenizerFast(vocab=core.get_vocab(), do_lower_case=lowercase, model_max_length=MAX_LENGTH)
+    return BertTokenizer(vocab=core.get_vocab(), do_lower_case=lowercase, model_max_length=MAX_LENGTH)
 
 
 def _train_bytes(texts: list[str], size: int, min_frequency: int) -> "PreTrainedTokenizerFast":

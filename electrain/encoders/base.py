@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from electrain.cost import Shape, Work
 from electrain.randomness import Drop
 from electrain.vocab import Vocab
 
 
 class Encoder(nn.Module, ABC):
-    """Text encoder. `tokens` is its one token table, `width` the size of its vectors, `norm_eps` its LayerNorms' epsilon."""
+    """Text encoder. `tokens` is its one token table, `width` its vectors' size, `norm_eps` its LayerNorms' epsilon."""
 
     @dataclass(frozen=True)
     class Config(ABC):
@@ -34,6 +35,10 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def start(self, module: nn.Module) -> None:
         """Give a head's fresh module the encoder's own start of weights."""
+
+    @abstractmethod
+    def cost(self, shape: Shape, part: str = "encoder", *, trained: bool = True) -> tuple[Work, ...]:
+        """What a forward pass over one row costs (see `cost.py`), under the name `part`."""
 
     @abstractmethod
     def forward(

@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from electrain.cost import Shape, Work, embeddings, layers
 from electrain.encoders.attention import Attention
 from electrain.encoders.base import Encoder
+from electrain.encoders.positions import look_near, sinusoids
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
 from electrain.vocab import Vocab
@@ -96,10 +98,20 @@ class Bert(Encoder):
         """Standard deviation of the truncated normal (cut at two deviations) that weights start from."""
         position_start: Literal["normal", "sinusoid"] = "normal"
         """Start of the position table: as the other weights, or sinusoids of the same scale (Vaswani et al., 3.5)."""
+        attention_start: Literal["normal", "local"] = "normal"
+        """Start of queries and keys: as the other weights, or every head looking at a neighbour of its own, the first
+        layer's at -1, +1, -2, +2 and so on (ours; needs sinusoids and embedding = hidden)."""
 
         def __post_init__(self) -> None:
             if self.hidden % self.heads:
                 raise UserError(f"encoder: hidden {self.hidden} is not a multiple of heads {self.heads}; change one")
+            if self.attention_start == "local" and (
+                self.position_start != "sinusoid" or self.embedding != self.hidden
+            ):
+                raise UserError("encoder: attention_start local needs position_start sinusoid and embedding = hidden")
+            for name in ("dropout", "attention_dropout"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise UserError(f"encoder: {name} is {getattr(self, name)}; it is a share, from 0 to below 1")
 
         def build(self, vocab: Vocab, share: nn.Module | None = None) -> "Bert":
             return Bert(self, vocab, share)
@@ -131,6 +143,11 @@ class Bert(Encoder):
             if config.position_start == "sinusoid":
                 table = sinusoids(config.positions, config.embedding)
                 self.embeddings.positions.weight.data.copy_(table * config.init_scale * math.sqrt(2.0))
+        if config.attention_start == "local":
+            look_near(self.layers, config.hidden, config.heads)
+            if share is None:
+                # Or a head would find a token most like itself at distance 0, whatever its own distance.
+                self.tokens.weight.data[:, : config.hidden // config.heads] = 0.0
 
     @property
     def tokens(self) -> nn.Embedding:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -145,6 +162,13 @@ class Bert(Encoder):
         elif isinstance(module, nn.Embedding):
             scale = self.config.init_scale
             nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
+
+    def cost(self, shape: Shape, part: str = "encoder", *, trained: bool = True) -> tuple[Work, ...]:
+        c = self.config
+        return (
+            embeddings(shape, embedding=c.embedding, hidden=c.hidden, segments=c.segments, part=part, trained=trained),
+            *layers(shape, count=c.layers, hidden=c.hidden, ffn=c.ffn, heads=c.heads, part=part, trained=trained),
+        )
 
     def forward(
         self,
@@ -165,10 +189,3 @@ class Bert(Encoder):
         for number, layer in enumerate(self.layers[:depth]):
             x = layer(x, real, drop, 3 * number + 1)
         return x
-
-
-def sinusoids(places: int, width: int) -> Float[Tensor, "places width"]:
-    """Sine and cosine waves of geometric wavelengths, 2 pi to 10,000 * 2 pi (Vaswani et al., 2017, section 3.5)."""
-    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angle = torch.arange(places)[:, None] * rate
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

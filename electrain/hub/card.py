@@ -68,7 +68,7 @@ class Facts:
     versions: dict[str, str]
 
     @staticmethod
-    def of(run_dir: Path, record: Record, model: Model, part: Part, step: int) -> "Facts":
+    def of(run_dir: Path, record: Record, model: Model, part: Part, step: int, name: str) -> "Facts":
         """Gathered from a run's folder and, where it is still there, from its data's manifest."""
         manifest = _manifest(record)
         run, config = record.run, model.encoder.config
@@ -76,7 +76,7 @@ class Facts:
         return Facts(
             part=part,
             family=model.family,
-            name="FOLDER",
+            name=name,
             parameters=sum(p.numel() for p in {*model.encoder.parameters(), *model.head.parameters()}),
             sizes=f"{config.layers} layers, hidden {config.hidden}, feed-forward {config.ffn}, {config.heads} heads, "
             f"embeddings {config.embedding}, {config.positions} positions",
@@ -146,7 +146,7 @@ def card(facts: Facts) -> str:
 
 
 def _manifest(record: Record) -> Manifest | None:
-    """Of the data that the run read; None where it was moved or made again since: the card then has its checksum only."""
+    """Of the data that the run read; None where it was moved or made again since: then only its checksum is told."""
     try:
         manifest = Manifest.load(record.data)
         digest = hashlib.sha256((Path(record.data) / NAME).read_bytes()).hexdigest()

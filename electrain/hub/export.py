@@ -3,10 +3,9 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
+from electrain import __version__
 from electrain import checkpoint as checkpoints
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError
@@ -23,14 +22,16 @@ def export(
     run_dir: str | Path,
     out: str | Path,
     part: Part | None = None,
-    checkpoint: Literal["latest", "best"] | int = "latest",
+    checkpoint: str | int = "best",
+    push_to: str = "",
     warn: Callable[[str], None] = say,
 ) -> Path:
     """Write a run's model as a folder for transformers, with tokenizer and model card; returns the folder.
 
     part:        the discriminator where there is one and the masked language model where there is none, unless said
-    checkpoint:  the last one, the one with the lowest held-out loss, or that of a step. (ELECTRA's loss is measured
-                 against a generator that gets harder to see through, so that the lowest need not be the best.)
+    checkpoint:  "best" (lowest held-out loss), "latest", or a step. (ELECTRA's loss is measured against a generator
+                 that gets harder to see through, so that the lowest need not be the best: compare with "latest".)
+    push_to:     also upload it under this name, see `push`
     UserError if the run, the checkpoint or the part is not there, or `out` holds anything but an earlier export.
     """
     run_dir, out = Path(run_dir), Path(out)
@@ -40,9 +41,14 @@ def export(
     path = _checkpoint(run_dir, checkpoint, warn)
     system = record.run.system.build(vocab)
     checkpoints.load_weights(system, path)
-    part = part or next(iter(parts(system)), "discriminator")
-    facts = Facts.of(run_dir, record, part_of(system, part), part, step=int(path.name.split("-")[1]))
+    usual: tuple[Part, ...] = (*parts(system), "discriminator")
+    part = usual[0] if part is None else part
+    facts = Facts.of(
+        run_dir, record, part_of(system, part), part, step=int(path.name.split("-")[1]), name=push_to or "FOLDER"
+    )
     to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts))
+    if push_to:
+        push(out, push_to)
     return out
 
 
@@ -68,7 +74,7 @@ def to_transformers(
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
         _sentence_transformers(folder, model.encoder.config.hidden, model.encoder.config.positions)
-        made = {"part": part, "electrain": version("electrain"), "encoder": asdict(model.encoder.config)}
+        made = {"part": part, "electrain": __version__, "encoder": asdict(model.encoder.config)}
         _write(folder / MARK, made)
 
 
@@ -87,13 +93,11 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     try:
         api = HfApi()
         address = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=address.repo_id, folder_path=folder, commit_message=f"electrain {version('electrain')}"
-        )
+        api.upload_folder(repo_id=address.repo_id, folder_path=folder, commit_message=f"electrain {__version__}")
     except LocalTokenNotFoundError as error:
         raise UserError("--push-to-hub: nobody is logged in to the Hub here; run `hf auth login` first") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
+        status = error.response.status_code
         mend = (
             "run `hf auth login` with a token that may write"
             if status in (401, 403)
@@ -105,8 +109,9 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     return str(address)
 
 
-def _checkpoint(run_dir: Path, which: Literal["latest", "best"] | int, warn: Callable[[str], None]) -> Path:
-    if isinstance(which, int):
+def _checkpoint(run_dir: Path, which: str | int, warn: Callable[[str], None]) -> Path:
+    if isinstance(which, int) or which.isdecimal():
+        which = int(which)
         there = {int(path.name.split("-")[1]): path for path in checkpoints.listed(run_dir)}
         if which not in there:
             steps = ", ".join(map(str, there)) or "none"
@@ -114,6 +119,8 @@ def _checkpoint(run_dir: Path, which: Literal["latest", "best"] | int, warn: Cal
         if reason := checkpoints.damage(there[which]):
             raise UserError(f"{there[which]}: damaged ({reason}); choose another step")
         return there[which]
+    if which not in ("best", "latest"):
+        raise UserError(f"--checkpoint {which}: choose best, latest, or the number of a step")
     path = checkpoints.best(run_dir, warn) if which == "best" else checkpoints.latest(run_dir, warn)
     if path is None:
         raise UserError(f"{run_dir}: has no whole checkpoint; go on with the run until it has saved one")

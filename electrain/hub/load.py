@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +14,17 @@ from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
 from electrain.hub.folder import quiet
-from electrain.hub.weights import Model, fill, parts
+from electrain.hub.weights import Family, Model, fill, parts
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.system import System
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 # Do not change what the weights compute, so a run may choose its own.
-_CHOICE = {"dropout", "attention_dropout", "init", "init_scale", "position_start"}
+_CHOICE = {"dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
 # Texts on which tokenizers differ that have the same tokens: case, accents, spaces, joined words, other scripts.
 _PROBE = "Élan vital: don't PANIC,  it's naïve_test 1,234.5 ‘so’ 東京 Straße\tab"
 
@@ -49,40 +49,45 @@ def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[fl
 
 
 def load_into(
-    system: System, encoder: str | Path | None = None, generator: str | Path | None = None, *,
-    vocab: Vocab | None = None, tokenizer: str | Path | None = None,
-) -> str:  # fmt: skip
+    system: System,
+    discriminator: str | Path | None = None,
+    generator: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+) -> str:
     """Fill a system with published weights; returns a line that says what was filled and what starts fresh.
 
-    encoder:    folder or Hub name of the encoder and its head: an ELECTRA discriminator, or a BERT
-    generator:  the same for the generator. Without it the generator keeps its fresh layers; embeddings that it shares
-                with the encoder are the encoder's
-    vocab, tokenizer:  the run's; compared with those of the folders
+    discriminator:  folder or Hub name for the encoder and its head: an ELECTRA discriminator, or a BERT
+    generator:      the same for the generator. Without it the generator keeps its fresh layers; embeddings that it
+                    shares with the encoder are the encoder's
+    tokenizer:      the data's; compared with those of the folders, where they hold one
 
     Only safetensors are read, no code from outside runs. UserError, with the system as it was, if sizes or vocabularies
     differ, or a weight that two parts share is not the same in both folders.
     """
     found = parts(system)
-    whole = found.get("discriminator") or found.get("bert")
-    asked = [("encoder", name, whole) for name in (encoder,) if name is not None]
-    asked += [("generator", name, found.get("generator")) for name in (generator,) if name is not None]
+    asked = (
+        ("encoder", discriminator, found.get("discriminator") or found.get("bert")),
+        ("generator", generator, found.get("generator")),
+    )
     values: dict[nn.Parameter, Tensor] = {}
     for role, name, model in asked:
+        if name is None:
+            continue
         if model is None:
             raise UserError(f"{name}: the system has no {role} that it could fill")
         if tokenizer is not None:
-            _same_tokens(name, tokenizer, vocab)
+            _same_tokens(name, tokenizer)
         for parameter, value in _values(model, role, name).items():
             if parameter in values and not torch.equal(values[parameter], value):
                 raise UserError(
-                    f"{generator}: has other weights than {encoder} where generator and encoder share theirs; "
+                    f"{generator}: has other weights than {discriminator} where generator and encoder share theirs; "
                     "give the corruptor tying none, or leave the generator out"
                 )
             values[parameter] = value
     with torch.no_grad():
         for parameter, value in values.items():
             parameter.copy_(value)
-    return _said(system, encoder, generator, set(values))
+    return _said(system, discriminator, generator, set(values))
 
 
 @dataclass(frozen=True)
@@ -95,22 +100,22 @@ class Loaded:
     said: str
 
 
-def from_transformers(encoder: str | Path, generator: str | Path | None = None) -> Loaded:
+def from_transformers(discriminator: str | Path, generator: str | Path | None = None) -> Loaded:
     """A system of the sizes that a folder (or Hub name) has, filled with its weights.
 
     An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
     given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
     """
-    theirs = _config(encoder)
-    sizes = _encoder_config(theirs, encoder)
+    theirs = _config(discriminator)
+    sizes = _encoder_config(theirs, discriminator)
     if theirs.model_type == "bert" and generator is None:
         config = System.Config(sizes, Mask.Config(), Mlm.Config())
     else:
         share = _fitting(sizes) if generator is None else generator_scale_of(sizes, encoder_config_of(generator))
         config = System.Config(sizes, Joint.Config(width=share[0], depth=share[1]), Rtd.Config(), weight=50.0)
-    vocab = vocab_of(load_tokenizer(encoder))
+    vocab = vocab_of(load_tokenizer(discriminator))
     system = config.build(vocab)
-    said = load_into(system, encoder, generator, vocab=vocab)
+    said = load_into(system, discriminator, generator)
     return Loaded(system, config, vocab, said)
 
 
@@ -167,7 +172,7 @@ def _values(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Ten
             f"{name}: vocabulary of {config.vocab_size} tokens, the data's has {rows}; prepare with its tokenizer"
         )
     theirs = _weights(name, config, model.head)
-    values = fill(model, config.model_type, theirs)
+    values = fill(model, cast(Family, config.model_type), theirs)
     missing = [key for key, parameter in model.encoder.named_parameters() if parameter not in values]
     if missing:
         raise UserError(f"{name}: lacks weights of the encoder ({missing[0]}, {len(missing)} in all); it is damaged")
@@ -178,9 +183,9 @@ def _weights(name: str | Path, config: "PreTrainedConfig", head: MlmHead | RtdHe
     """Weights that are really there, by transformers' names, float32."""
     from transformers import BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
 
-    family: Literal["electra", "bert"] = config.model_type  # type: ignore[assignment]
-    electra = ElectraForPreTraining if isinstance(head, RtdHead) else ElectraForMaskedLM
-    kind = electra if family == "electra" else BertForMaskedLM
+    kind: Any = BertForMaskedLM  # untyped: with this flag from_pretrained returns a pair
+    if config.model_type == "electra":
+        kind = ElectraForPreTraining if isinstance(head, RtdHead) else ElectraForMaskedLM
     try:
         with quiet(bars=not Path(name).exists()):
             model, report = kind.from_pretrained(
@@ -209,20 +214,30 @@ def _differing(theirs: Bert.Config, ours: Bert.Config) -> str:
     return ", ".join(f"{name} {a}, not {b}" for name, a, b in pairs if a != b)
 
 
-def _same_tokens(name: str | Path, tokenizer: str | Path, vocab: Vocab | None) -> None:
+def _same_tokens(name: str | Path, tokenizer: str | Path) -> None:
     """UserError if a folder's tokenizer makes other ids than the run's. A folder without one is not compared."""
     if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         return
     theirs, ours = load_tokenizer(name), load_tokenizer(tokenizer)
-    same = theirs.get_vocab() == ours.get_vocab() and vocab_of(theirs) == (vocab or vocab_of(ours))
-    if not same or theirs(_PROBE)["input_ids"] != ours(_PROBE)["input_ids"]:
+    same = theirs.get_vocab() == ours.get_vocab() and vocab_of(theirs) == vocab_of(ours)
+    if not same or _cut(theirs) != _cut(ours):
         raise UserError(
             f"{name}: another vocabulary ({len(theirs)} tokens, the data's {len(ours)}) or other rules for cutting text"
             f"; prepare the data with --tokenizer {name}"
         )
 
 
-def _said(system: System, encoder: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]) -> str:
+def _cut(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[str]]:
+    """What a tokenizer makes of the probe: ids, and the words before they are looked up."""
+    core = tokenizer.backend_tokenizer
+    text = core.normalizer.normalize_str(_PROBE) if core.normalizer is not None else _PROBE
+    words = core.pre_tokenizer.pre_tokenize_str(text) if core.pre_tokenizer is not None else [(text, (0, 0))]
+    return tokenizer(_PROBE)["input_ids"], [word for word, _ in words]
+
+
+def _said(
+    system: System, discriminator: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]
+) -> str:
     """The modules of a system by how many of their weights were filled."""
     named = {"encoder": system.encoder, "its head": getattr(system.objective, "head", None)}
     if made := parts(system).get("generator"):
@@ -233,7 +248,9 @@ def _said(system: System, encoder: str | Path | None, generator: str | Path | No
             rest = " but for the shared embeddings" if len(left) < len(list(module.parameters())) else ""
             fresh.append(name + rest)
     sources = [
-        f"{role} from {name}" for role, name in (("encoder", encoder), ("generator", generator)) if name is not None
+        f"{role} from {name}"
+        for role, name in (("encoder", discriminator), ("generator", generator))
+        if name is not None
     ]
     return f"{', '.join(sources) or 'nothing'} loaded; fresh: {', '.join(fresh) or 'nothing'}"
 

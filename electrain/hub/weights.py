@@ -1,22 +1,23 @@
 """One table of names, read both ways: our weights and those of transformers' ELECTRA and BERT classes."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from electrain.corruptors.generator import Generator
-from electrain.encoders.bert import Bert
+from electrain.encoders.bert import Bert, Embeddings, Layer
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
 from electrain.system import System
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import BertConfig, ElectraConfig, PreTrainedModel
 
 Part = Literal["discriminator", "generator", "bert"]
+Family = Literal["electra", "bert"]
 
 
 class Model(NamedTuple):
@@ -26,7 +27,7 @@ class Model(NamedTuple):
     head: MlmHead | RtdHead
 
     @property
-    def family(self) -> Literal["electra", "bert"]:
+    def family(self) -> Family:
         """The model type of transformers that a folder of this part has: bert where it can be, electra otherwise."""
         return "bert" if isinstance(self.head, MlmHead) and self.encoder.project is None else "electra"
 
@@ -57,17 +58,19 @@ def part_of(system: System, part: Part) -> Model:
     return found[part]
 
 
-def pairs(model: Model, family: Literal["electra", "bert"]) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
+def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
     """Names in transformers and our parameter; where there are several names, ours is these rows one below another."""
     encoder, head = model
-    tables = encoder.embeddings
-    yield (f"{family}.embeddings.word_embeddings.weight",), tables.tokens.weight
-    yield (f"{family}.embeddings.position_embeddings.weight",), tables.positions.weight
-    yield (f"{family}.embeddings.token_type_embeddings.weight",), tables.segments.weight
-    modules: list[tuple[tuple[str, ...], nn.Module]] = [((f"{family}.embeddings.LayerNorm",), tables.norm)]
+    tables = cast(Embeddings, encoder.embeddings)
+    modules: list[tuple[tuple[str, ...], nn.Module]] = [
+        ((f"{family}.embeddings.word_embeddings",), tables.tokens),
+        ((f"{family}.embeddings.position_embeddings",), tables.positions),
+        ((f"{family}.embeddings.token_type_embeddings",), tables.segments),
+        ((f"{family}.embeddings.LayerNorm",), tables.norm),
+    ]
     if encoder.project is not None:
         modules.append((("electra.embeddings_project",), encoder.project))
-    for number, layer in enumerate(encoder.layers):
+    for number, layer in enumerate(cast(list[Layer], encoder.layers)):
         at = f"{family}.encoder.layer.{number}"
         modules += [
             (tuple(f"{at}.attention.self.{name}" for name in ("query", "key", "value")), layer.attention.qkv),
@@ -89,7 +92,7 @@ def pairs(model: Model, family: Literal["electra", "bert"]) -> Iterator[tuple[tu
             yield tuple(f"{name}.{kind}" for name in names), parameter
 
 
-def exported(model: Model, family: Literal["electra", "bert"]) -> dict[str, Tensor]:
+def exported(model: Model, family: Family) -> dict[str, Tensor]:
     """Copies of our weights by their names in transformers, float32. Tied weights stand there once."""
     out: dict[str, Tensor] = {}
     for names, parameter in pairs(model, family):
@@ -98,7 +101,7 @@ def exported(model: Model, family: Literal["electra", "bert"]) -> dict[str, Tens
     return out
 
 
-def fill(model: Model, family: Literal["electra", "bert"], theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
+def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
     """New values of our parameters, from transformers' weights; parameters that these do not hold are left out.
 
     UserError for a part of a parameter, or another shape.
@@ -120,7 +123,7 @@ def fill(model: Model, family: Literal["electra", "bert"], theirs: Mapping[str, 
     return values
 
 
-def config_for(model: Model, vocab: Vocab) -> "PreTrainedConfig":
+def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig":
     """The configuration of a part, as transformers writes it."""
     from transformers import BertConfig, ElectraConfig
 
@@ -147,14 +150,14 @@ def config_for(model: Model, vocab: Vocab) -> "PreTrainedConfig":
 
 def as_transformers(model: Model, vocab: Vocab) -> "PreTrainedModel":
     """The part as one of transformers' classes (ElectraForPreTraining, ElectraForMaskedLM, BertForMaskedLM), copied."""
-    from transformers import BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
+    from transformers import BertConfig, BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
 
-    family = model.family
-    if isinstance(model.head, RtdHead):
-        kind = ElectraForPreTraining
+    family, config = model.family, config_for(model, vocab)
+    theirs: PreTrainedModel
+    if isinstance(config, BertConfig):
+        theirs = BertForMaskedLM(config)
     else:
-        kind = BertForMaskedLM if family == "bert" else ElectraForMaskedLM
-    theirs = kind(config_for(model, vocab))
+        theirs = ElectraForPreTraining(config) if isinstance(model.head, RtdHead) else ElectraForMaskedLM(config)
     weights = exported(model, family)
     wrong = theirs.load_state_dict(weights, strict=False)
     # A tied weight has two names and one parameter: filled by one name, it is not missing.

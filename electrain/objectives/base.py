@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from electrain.batch import Batch
 from electrain.corruptors.base import Corrupted
+from electrain.cost import Shape, Work, linears
 from electrain.encoders.base import Encoder
 from electrain.metrics import Metrics
 from electrain.vocab import Vocab
@@ -31,6 +32,10 @@ class Objective(nn.Module, ABC):
         @abstractmethod
         def build(self, vocab: Vocab, encoder: Encoder) -> "Objective":
             """The objective with a fresh head."""
+
+    def cost(self, shape: Shape, encoder: Encoder) -> tuple[Work, ...]:
+        """What scoring one row costs (see `cost.py`); the default counts its own Linears at every place."""
+        return linears(self, shape, "objective")
 
     @abstractmethod
     def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:

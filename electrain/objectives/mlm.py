@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from electrain.batch import Batch, gather
 from electrain.corruptors.base import Corrupted
+from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead
 from electrain.metrics import mean
@@ -31,6 +32,9 @@ class Mlm(Objective):
     def __init__(self, encoder: Encoder):
         super().__init__()
         self.head = MlmHead(encoder)
+
+    def cost(self, shape: Shape, encoder: Encoder) -> tuple[Work, ...]:
+        return mlm_head(shape, embedding=encoder.tokens.embedding_dim, hidden=encoder.width, part="masked LM")
 
     def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
         logits = self.head(gather(hidden, seen.picked.index), encoder.tokens.weight)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from electrain.batch import Batch, chosen
 from electrain.corruptors.base import Corrupted
+from electrain.cost import Shape, Work, rtd_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import RtdHead
 from electrain.metrics import histograms, mean
@@ -35,6 +36,9 @@ class Rtd(Objective):
         super().__init__()
         self.config = config
         self.head = RtdHead(encoder)
+
+    def cost(self, shape: Shape, encoder: Encoder) -> tuple[Work, ...]:
+        return (rtd_head(shape, hidden=encoder.width, part="replaced-token head"),)
 
     def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
         logits = self.head(hidden).float()

@@ -15,7 +15,7 @@ x = """This is no docstring but a string, however long it may be, since it is as
 
 
 def one(a: dict = {"x": 'it"s'}):  # trailing
-    r"""Returns the first of :class:`~package.Thing` and ``x``, with *all* the words that a docstring
+    r"""Returns the first of :class:`~package.Thing` and ``x``, with ``all`` the words that a docstring
     of some length needs, a back\\slash among them.
 
     >>> one(1)
@@ -32,14 +32,14 @@ def one(a: dict = {"x": 'it"s'}):  # trailing
 
 class Two:
     \'\'\'Another kind of quotes around a text that is long enough to be kept by those who collect
-    docstrings.\\nAnd a line more.\'\'\'
+    docstrings; it isn\\'t short.\'\'\'
 
     def short(self):
         """Too short."""
 
     def same(self):
         \'\'\'Another kind of quotes around a text that is long enough to be kept by those who collect
-        docstrings.\\nAnd a line more.\'\'\'
+        docstrings; it isn\\'t short.\'\'\'
 '''
 
 
@@ -61,10 +61,10 @@ def test_a_document_is_a_module_with_its_docstrings_in_order(package: Path) -> N
     assert second.split("\n\n") == [
         "What this module is for: it shows a docstring that is long enough to be kept by those who\ncollect them.",
         "Returns the first of package.Thing and x, with all the words that a docstring\n"
-        "of some length needs, a back\\\\slash among them.",
+        "of some length needs, a back\\slash among them.",
         "Parameters\na : int\n    The one parameter that there is, explained at some length for the sake of it.",
         "Another kind of quotes around a text that is long enough to be kept by those who collect\n"
-        "docstrings.\nAnd a line more.",
+        "docstrings; it isn't short.",
     ]
 
 

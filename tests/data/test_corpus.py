@@ -11,8 +11,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electrain.data import corpus
-from electrain.data.corpus import Layout, cut, list_files
+from electrain.data import pieces
+from electrain.data.corpus import Layout, list_files
+from electrain.data.pieces import cut
 from electrain.data.reading import Rules, Tally, _parts, read
 from electrain.errors import UserError
 
@@ -73,7 +74,7 @@ def test_parquet(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 def test_big_files_are_cut_into_tasks_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "SMALLEST_TASK", 1000)
+    monkeypatch.setattr(pieces, "SMALLEST_TASK", 1000)
     texts = [f"document {i} " + "word " * (i % 40) + "end" for i in range(900)]
     (tmp_path / "a.jsonl").write_bytes(jsonl([{"text": text} for text in texts]))
     (tmp_path / "b.txt").write_text("\n\n".join(texts))
@@ -99,8 +100,8 @@ def test_cut_at_any_byte_text_gives_the_same_documents(tmp_path_factory, paragra
     path.write_bytes("\n".join(paragraphs).encode())
     size = path.stat().st_size
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "SMALLEST_TASK", target)
-        patch.setattr(corpus, "TASKS", 1000)
+        patch.setattr(pieces, "SMALLEST_TASK", target)
+        patch.setattr(pieces, "TASKS", 1000)
         cut_up = documents(path, LINES) if size else []
     whole, lines = [], path.read_bytes().split(b"\n")
     paragraph: list[bytes] = []

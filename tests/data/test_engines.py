@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from electrain.data import corpus, engines
+from electrain.data import engines, pieces
 from electrain.data.prepare import Cluster, Prepare, prepare
 from electrain.data.tokenizer import train_tokenizer
 from electrain.errors import UserError
@@ -37,7 +37,7 @@ PROGRAMS = {
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    monkeypatch.setattr(corpus, "SMALLEST_TASK", 2000)
+    monkeypatch.setattr(pieces, "SMALLEST_TASK", 2000)
     (tmp_path / "x.txt").write_text("\n\n".join(TEXTS))
     train_tokenizer(TEXTS, size=300, min_frequency=1).save_pretrained(tmp_path / "tokenizer")
     return Prepare(
@@ -115,13 +115,12 @@ def test_ray_writes_what_this_machine_writes(settings: Prepare, monkeypatch: pyt
 
 SCRIPT = """
 import os, signal, sys
-from multiprocessing import parent_process
 from pathlib import Path
-from electrain.data import corpus, pipeline
+from electrain.data import pieces, pipeline
 from electrain.data.prepare import Prepare, prepare
 
-corpus.SMALLEST_TASK = 2000
-if parent_process() is not None:  # in a worker
+pieces.SMALLEST_TASK = 2000
+if __name__ != "__main__":  # in a worker
 
     def die(self, raw, doc_ends=None):
         Path(sys.argv[4]).touch()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from electrain.data import corpus
+from electrain.data import pieces
 from electrain.data.manifest import Manifest
 from electrain.data.pipeline import TokenizedFile, text_hash
 from electrain.data.prepare import Prepare, prepare
@@ -24,7 +24,8 @@ from electrain.data.tokenizer import train_tokenizer
 from electrain.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "while", "many", "naïve", "readers", "walk", "past", "a", "[SEP]", "and", "Strange", "Words"]
+SENTENCE = "the quick brown fox jumps over lazy dog while many naïve readers walk past a [SEP] and Strange Words"
+WORDS = SENTENCE.split()
 TEXTS = [" ".join(WORDS[(i * j + i) % len(WORDS)] for j in range(i % 50 + 3)) + f" {i}" for i in range(400)]
 
 
@@ -39,7 +40,7 @@ def tokenizer(tmp_path_factory) -> str:
 @pytest.fixture
 def settings(tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Four hundred documents in four files, cut into several tasks, one process."""
-    monkeypatch.setattr(corpus, "SMALLEST_TASK", 10_000)
+    monkeypatch.setattr(pieces, "SMALLEST_TASK", 10_000)
     for number in range(4):
         records = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS[number::4])
         (tmp_path / f"{number}.jsonl").write_text(records)
@@ -325,10 +326,10 @@ def test_a_full_disk_leaves_no_half_file_and_is_gone_on_with(settings: Prepare, 
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from electrain.data import corpus, pipeline
+from electrain.data import pieces, pipeline
 from electrain.data.prepare import Prepare, prepare
 
-corpus.SMALLEST_TASK = 10_000
+pieces.SMALLEST_TASK = 10_000
 write = pipeline.TokenizedFile.write_bytes
 
 

@@ -8,7 +8,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from electrain.data.tokenizer import encoder_of, load_tokenizer, train_tokenizer, vocab_of
 from electrain.errors import UserError
 
-WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "Ünïcode", "naïve", "readers", "walk", "walking", "walked", "talked"]
+SENTENCE = "the quick brown fox jumps over a lazy dog while Ünïcode naïve readers walk walking walked talked"
+WORDS = SENTENCE.split()
 TEXTS = [" ".join(WORDS[(i * j) % len(WORDS)] for j in range(60)) + f". Number {i}!" for i in range(200)]
 
 

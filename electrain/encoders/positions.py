@@ -1,0 +1,53 @@
+"""How positions start: sinusoids, and attention heads that find their neighbours by them.
+
+A small post-LN encoder with the usual start spends its first millions of tokens at the unigram level, because heads have
+to discover "the word before" from nothing. Sinusoids make a shift by n places a rotation, so a head can be started there.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+PEAK = 6.0
+"""Attention score, before the softmax, with which a head starts to look at its neighbour (ours)."""
+
+
+def rates(width: int) -> Float[Tensor, " pairs"]:
+    """Angle a place of each pair of columns: geometric from 1 down to 1/10,000 (Vaswani et al., 2017, section 3.5)."""
+    return torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+
+
+def sinusoids(places: int, width: int) -> Float[Tensor, "places width"]:
+    """Sine and cosine of every place, column pairs of falling rate (Vaswani et al., 2017, section 3.5)."""
+    angle = torch.arange(places)[:, None] * rates(width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def look_near(layers: Iterable[nn.Module], width: int, heads: int) -> None:
+    """Start queries and keys of every head so that it looks at one neighbour: -1, +1, -2, +2, ... over the layer's heads.
+
+    Keys read the fastest pairs of the position; queries read the same pairs, turned by the head's distance, so that
+    query i and key j agree most at j = i + distance. Values stay as they were.
+    """
+    size = width // heads
+    pairs = size // 2
+    rate = rates(width)[:pairs]
+    # After LayerNorm a place's vector has unit variance, half of it from the position: a pair's squared length is 1.
+    gain = math.sqrt(PEAK * math.sqrt(size) / pairs)
+    for layer in layers:
+        weight = layer.attention.qkv.weight.data
+        for head in range(heads):
+            distance = (head // 2 + 1) * (-1 if head % 2 == 0 else 1)
+            turn, plain = torch.zeros(size, width), torch.zeros(size, width)
+            for pair, angle in enumerate((rate * distance).tolist()):
+                s, c = 2 * pair, 2 * pair + 1
+                # sin(a + b) = sin a cos b + cos a sin b; cos(a + b) = cos a cos b - sin a sin b
+                turn[s, s], turn[s, c] = math.cos(angle), math.sin(angle)
+                turn[c, c], turn[c, s] = math.cos(angle), -math.sin(angle)
+                plain[s, s] = plain[c, c] = 1.0
+            rows = slice(head * size, (head + 1) * size)
+            weight[rows] = gain * turn
+            weight[width:][rows] = gain * plain

@@ -1,0 +1,178 @@
+"""What the tests of training share: a small data folder, tiny runs, and a program that trains in a process of its own.
+
+    python tests/training.py RUN.json DATA OUT [STEP SIGNAL...]
+
+With a step and signals (names), the process sends them to itself when so many steps are made: a test then never has to
+guess when to strike. It leaves with 128 + the signal after SIGTERM or Ctrl-C, with 2 and the line on bad input.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from electrain import train
+from electrain.compute import Compute
+from electrain.corruptors.joint import Joint
+from electrain.corruptors.mask import Mask
+from electrain.data.examples import Full, Packing, Pairs
+from electrain.data.manifest import Manifest, Shard, Source
+from electrain.encoders.bert import Bert
+from electrain.errors import Stopped, UserError
+from electrain.objectives.mlm import Mlm
+from electrain.objectives.rtd import Rtd
+from electrain.optim import Adam
+from electrain.run import Run
+from electrain.system import System
+from electrain.vocab import Vocab
+
+VOCAB = Vocab(size=200, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
+ENCODER = Bert.Config(layers=2, hidden=32, ffn=64, heads=2, embedding=16, positions=16)
+ELECTRA = System.Config(ENCODER, Joint.Config(width=0.5), Rtd.Config(), weight=50.0)
+BERT = System.Config(ENCODER, Mask.Config(), Mlm.Config())
+TIMING = ("tokens_per_second", "data_wait")
+
+
+def make_data(folder: Path, seed: int = 0) -> Path:
+    """A data folder: documents that walk up the vocabulary in small strides, so that there is something to learn."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+
+    def shard(file: str, count: int) -> Shard:
+        (folder / file).parent.mkdir()
+        documents = [
+            np.append(5 + (random.integers(195) + random.integers(0, 3, size).cumsum()) % 195, VOCAB.sep)
+            for size in random.integers(5, 60, count)
+        ]
+        tokens = np.concatenate(documents).astype("<u2").tobytes()
+        ends = np.cumsum([document.size for document in documents]).astype("<u8").tobytes()
+        for path, content in ((folder / file, tokens), (folder / f"{file}.index", ends)):
+            path.write_bytes(content)
+        sums = [hashlib.sha256(content).hexdigest() for content in (tokens, ends)]
+        return Shard(file, len(tokens) // 2, count, sums[0], sums[1], 1.0)
+
+    Manifest(
+        dtype="uint16",
+        vocab=VOCAB,
+        tokenizer_sha256="0" * 64,
+        train=(shard("train/00000.ds", 150),),
+        validation=(shard("validation/00000.ds", 40),),
+        sources=(Source("by hand", 1.0, 190, 5000),),
+        validation_share=0.2,
+        split="by hand",
+        frequencies_sha256="0" * 64,
+    ).save(folder)
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "tokenizer.json").write_text("{}")  # training copies it and does not read it
+    return folder
+
+
+def tiny(system: System.Config = ELECTRA, steps: int = 200, packing: Packing.Config | None = None, **fields: Any) -> Run:
+    """A run of milliseconds a step. Its log, evaluation and save steps divide neither each other nor the steps."""
+    run = Run(
+        system,
+        recipe="tiny",
+        steps=steps,
+        batch=8,
+        length=16,
+        log_every=7,
+        eval_every=45,
+        eval_rows=16,
+        save_every=10,
+        packing=packing or Full.Config(),
+        optim=Adam(lr=2e-3, warmup=20),
+        compute=Compute(device="cpu", dtype="float32", compile=False, threads=1),
+    )
+    return replace(run, **fields)
+
+
+PAIRS = Pairs.Config()
+
+
+def process(run: Run, data: Path, out: Path, *at: int | str) -> subprocess.Popen[str]:
+    """Train in a process of its own; see the top of the file for `at`."""
+    settings = out.with_name(f"{out.name}.json")
+    settings.write_text(json.dumps(run.to_json()))
+    command = [sys.executable, __file__, str(settings), str(data), str(out), *map(str, at)]
+    root = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(running: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for a process, check how it left, and return what it said."""
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == code, said
+    return said
+
+
+def weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint."""
+    return {
+        f"{name}: {key}": tensor
+        for name in ("model", "optimizer")
+        for key, tensor in load_file(checkpoint / f"{name}.safetensors").items()
+    }
+
+
+def last(out: Path) -> Path:
+    """The newest checkpoint of a run."""
+    return max((out / "checkpoints").glob("step-*"))
+
+
+def metrics(out: Path, without: Iterable[str] = TIMING) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without the fields that a clock decides."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in without} for line in lines]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Two runs ended in the same weights, optimizer and state, bit for bit, and wrote the same metrics."""
+    a, b = weights(last(one)), weights(last(other))
+    assert last(one).name == last(other).name and a.keys() == b.keys() and len(a) > 40
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+    assert (last(one) / "state.json").read_text() == (last(other) / "state.json").read_text()
+    assert metrics(one) == metrics(other)
+
+
+def strike(at: int, signals: Iterable[int]) -> None:
+    """Make `pretrain` in this process send itself signals when the weights have been updated `at` times."""
+    set_rate = train.set_rate
+    made = iter(range(sys.maxsize))
+
+    def set_rate_or_strike(optimizer: torch.optim.Optimizer, rate: float) -> None:
+        if next(made) == at:
+            for number in signals:
+                os.kill(os.getpid(), number)
+        set_rate(optimizer, rate)
+
+    train.set_rate = set_rate_or_strike
+
+
+def main(settings: str, data: str, out: str, *at: str) -> int:
+    if at:
+        strike(int(at[0]), [signal.Signals[name] for name in at[1:]])
+    try:
+        train.pretrain(Run.from_json(json.loads(Path(settings).read_text())), Path(data), Path(out), "the command")
+    except Stopped as stopped:
+        return 128 + stopped.number
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
