@@ -32,7 +32,8 @@ class Tracker(Protocol):
 class Log:
     """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}.
 
-    A metric of which nothing was counted is null. Opening it for a run that goes on at `step` drops the lines after that step: those steps are made again.
+    A metric of which nothing was counted is null. Opening it for a run that goes on at `step` drops the lines after
+    that step: those steps are made again.
     """
 
     def __init__(self, out: Path, step: int):

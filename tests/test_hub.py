@@ -230,7 +230,7 @@ def test_a_run_is_exported(tokenizer: Path, tmp_path: Path) -> None:
     def table(folder: Path) -> Tensor:
         return AutoModel.from_pretrained(folder).get_input_embeddings().weight
 
-    assert export(run, out, checkpoint="latest", warn=said.append) == out  # the last whole one
+    assert export(run, out, warn=said.append) == out  # the last whole one
     assert torch.equal(table(out), systems[1].encoder.tokens.weight)
     assert len(said) == 1 and "step-000060" in said[0]
     assert type(AutoModelForPreTraining.from_pretrained(out)) is ElectraForPreTraining
@@ -244,10 +244,11 @@ def test_a_run_is_exported(tokenizer: Path, tmp_path: Path) -> None:
         assert fact in text, fact
     assert "somewhere" not in text
 
-    export(run, out, part="generator")  # of the best
+    export(run, out, part="generator", checkpoint="best", name="me/model")
     assert torch.equal(table(out), systems[0].encoder.tokens.weight)
     front, text = front_matter(out / "README.md")
     assert front["pipeline_tag"] == "fill-mask" and "Step 20 of 100" in text and "At step 20" in text
+    assert 'pipeline("fill-mask", "me/model")' in text
     export(run, out, checkpoint=20)
     with pytest.raises(UserError, match="no checkpoint of step 30; it has: 20, 40, 60"):
         export(run, out, checkpoint=30)

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from electrain.encoders.bert import Bert
 from electrain.errors import Stopped, UserError
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
-from electrain.optim import Adam
+from electrain.optim import Adam, set_rate
 from electrain.run import Run
 from electrain.system import System
 from electrain.vocab import Vocab
@@ -78,7 +78,12 @@ def make_data(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def tiny(system: System.Config = ELECTRA, steps: int = 200, packing: Packing.Config | None = None, **fields: Any) -> Run:
+PAIRS = Pairs.Config()
+
+
+def tiny(
+    system: System.Config = ELECTRA, steps: int = 200, packing: Packing.Config | None = None, **fields: Any
+) -> Run:
     """A run of milliseconds a step. Its log, evaluation and save steps divide neither each other nor the steps."""
     run = Run(
         system,
@@ -95,9 +100,6 @@ def tiny(system: System.Config = ELECTRA, steps: int = 200, packing: Packing.Con
         compute=Compute(device="cpu", dtype="float32", compile=False, threads=1),
     )
     return replace(run, **fields)
-
-
-PAIRS = Pairs.Config()
 
 
 def process(run: Run, data: Path, out: Path, *at: int | str) -> subprocess.Popen[str]:
@@ -141,29 +143,40 @@ def assert_same(one: Path, other: Path) -> None:
     """Two runs ended in the same weights, optimizer and state, bit for bit, and wrote the same metrics."""
     a, b = weights(last(one)), weights(last(other))
     assert last(one).name == last(other).name and a.keys() == b.keys() and len(a) > 40
+    assert {tensor.dtype for tensor in a.values()} == {torch.float32}
     different = [name for name in a if not torch.equal(a[name], b[name])]
     assert not different
     assert (last(one) / "state.json").read_text() == (last(other) / "state.json").read_text()
     assert metrics(one) == metrics(other)
 
 
-def strike(at: int, signals: Iterable[int]) -> None:
-    """Make `pretrain` in this process send itself signals when the weights have been updated `at` times."""
-    set_rate = train.set_rate
+def at_step(
+    number: int, act: Callable[[torch.optim.Optimizer], None]
+) -> Callable[[torch.optim.Optimizer, float], None]:
+    """In place of `train.set_rate`, which the loop calls before every step: acts when `number` steps are made."""
     made = iter(range(sys.maxsize))
 
-    def set_rate_or_strike(optimizer: torch.optim.Optimizer, rate: float) -> None:
-        if next(made) == at:
-            for number in signals:
-                os.kill(os.getpid(), number)
+    def set_rate_and_act(optimizer: torch.optim.Optimizer, rate: float) -> None:
+        if next(made) == number:
+            act(optimizer)
         set_rate(optimizer, rate)
 
-    train.set_rate = set_rate_or_strike
+    return set_rate_and_act
+
+
+def strike(*signals: int) -> Callable[[object], None]:
+    """Sends signals to this process."""
+
+    def act(_: object) -> None:
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    return act
 
 
 def main(settings: str, data: str, out: str, *at: str) -> int:
     if at:
-        strike(int(at[0]), [signal.Signals[name] for name in at[1:]])
+        train.set_rate = at_step(int(at[0]), strike(*(signal.Signals[name] for name in at[1:])))
     try:
         train.pretrain(Run.from_json(json.loads(Path(settings).read_text())), Path(data), Path(out), "the command")
     except Stopped as stopped:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from electrain.cost import Shape, Work, embeddings, layers
 from electrain.encoders.attention import Attention
 from electrain.encoders.base import Encoder
-from electrain.encoders.positions import look_near, sinusoids
+from electrain.encoders.positions import POSITION, look_near, pass_positions, sinusoids
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
 from electrain.vocab import Vocab
@@ -100,18 +100,15 @@ class Bert(Encoder):
         """Start of the position table: as the other weights, or sinusoids of the same scale (Vaswani et al., 3.5)."""
         attention_start: Literal["normal", "local"] = "normal"
         """Start of queries and keys: as the other weights, or every head looking at a neighbour of its own, the first
-        layer's at -1, +1, -2, +2 and so on (ours; needs sinusoids and embedding = hidden)."""
+        layer's at -1, +1, -2, +2 and so on (ours; needs sinusoids)."""
 
         def __post_init__(self) -> None:
             if self.hidden % self.heads:
                 raise UserError(f"encoder: hidden {self.hidden} is not a multiple of heads {self.heads}; change one")
-            if self.attention_start == "local" and (
-                self.position_start != "sinusoid" or self.embedding != self.hidden
-            ):
-                raise UserError("encoder: attention_start local needs position_start sinusoid and embedding = hidden")
-            for name in ("dropout", "attention_dropout"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise UserError(f"encoder: {name} is {getattr(self, name)}; it is a share, from 0 to below 1")
+            if self.attention_start == "local" and self.position_start != "sinusoid":
+                raise UserError("encoder: attention_start local needs position_start sinusoid")
+            if self.attention_start == "local" and min(self.embedding, self.hidden) <= POSITION:
+                raise UserError(f"encoder: attention_start local needs embedding and hidden above {POSITION}")
 
         def build(self, vocab: Vocab, share: nn.Module | None = None) -> "Bert":
             return Bert(self, vocab, share)
@@ -144,10 +141,12 @@ class Bert(Encoder):
                 table = sinusoids(config.positions, config.embedding)
                 self.embeddings.positions.weight.data.copy_(table * config.init_scale * math.sqrt(2.0))
         if config.attention_start == "local":
-            look_near(self.layers, config.hidden, config.heads)
+            look_near(self.layers, config.embedding, config.hidden, config.heads)
+            if self.project is not None:
+                pass_positions(self.project)
             if share is None:
-                # Or a head would find a token most like itself at distance 0, whatever its own distance.
-                self.tokens.weight.data[:, : config.hidden // config.heads] = 0.0
+                # Or a head would find every token most like itself, at distance 0, whatever its own distance.
+                self.tokens.weight.data[:, :POSITION] = 0.0
 
     @property
     def tokens(self) -> nn.Embedding:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -15,6 +15,10 @@ PEAK = 6.0
 """Attention score, before the softmax, with which a head starts to look at its neighbour (ours)."""
 
 
+POSITION = 32
+"""Columns of the embeddings that start with the position alone, where heads start local (ours): 16 wavelengths."""
+
+
 def rates(width: int) -> Float[Tensor, " pairs"]:
     """Angle a place of each pair of columns: geometric from 1 down to 1/10,000 (Vaswani et al., 2017, section 3.5)."""
     return torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
@@ -26,21 +30,24 @@ def sinusoids(places: int, width: int) -> Float[Tensor, "places width"]:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
 
 
-def look_near(layers: Iterable[nn.Module], width: int, heads: int) -> None:
-    """Start queries and keys of every head so that it looks at one neighbour: -1, +1, -2, +2, ... over the layer's heads.
+def look_near(layers: Iterable[nn.Module], table: int, width: int, heads: int) -> None:
+    """Start queries and keys of every head so that it looks at one neighbour: -1, +1, -2, +2, ... and back, head by head.
 
     Keys read the fastest pairs of the position; queries read the same pairs, turned by the head's distance, so that
     query i and key j agree most at j = i + distance. Values stay as they were.
+
+    table, width: sizes of the embeddings and of the layers, whose first `POSITION` columns are the position's
     """
     size = width // heads
-    pairs = size // 2
-    rate = rates(width)[:pairs]
-    # After LayerNorm a place's vector has unit variance, half of it from the position: a pair's squared length is 1.
+    pairs = min(size, POSITION) // 2
+    rate = rates(table)[:pairs]
+    # After LayerNorm a place's vector has unit variance: a pair's squared length is about 1.
     gain = math.sqrt(PEAK * math.sqrt(size) / pairs)
-    for layer in layers:
+    for number, layer in enumerate(layers):
         weight = layer.attention.qkv.weight.data
         for head in range(heads):
-            distance = (head // 2 + 1) * (-1 if head % 2 == 0 else 1)
+            turn_number = (number * heads + head) % max(4, heads)
+            distance = (turn_number // 2 + 1) * (-1 if turn_number % 2 == 0 else 1)
             turn, plain = torch.zeros(size, width), torch.zeros(size, width)
             for pair, angle in enumerate((rate * distance).tolist()):
                 s, c = 2 * pair, 2 * pair + 1
@@ -51,3 +58,10 @@ def look_near(layers: Iterable[nn.Module], width: int, heads: int) -> None:
             rows = slice(head * size, (head + 1) * size)
             weight[rows] = gain * turn
             weight[width:][rows] = gain * plain
+
+
+def pass_positions(project: nn.Linear) -> None:
+    """Let a projection of the embeddings start with the position's columns as they are, apart from the others."""
+    project.weight.data[:POSITION] = 0.0
+    project.weight.data[:, :POSITION] = 0.0
+    project.weight.data[:POSITION, :POSITION] = torch.eye(POSITION)

@@ -22,16 +22,16 @@ def export(
     run_dir: str | Path,
     out: str | Path,
     part: Part | None = None,
-    checkpoint: str | int = "best",
-    push_to: str = "",
+    checkpoint: str | int = "latest",
+    name: str = "",
     warn: Callable[[str], None] = say,
 ) -> Path:
     """Write a run's model as a folder for transformers, with tokenizer and model card; returns the folder.
 
     part:        the discriminator where there is one and the masked language model where there is none, unless said
-    checkpoint:  "best" (lowest held-out loss), "latest", or a step. (ELECTRA's loss is measured against a generator
-                 that gets harder to see through, so that the lowest need not be the best: compare with "latest".)
-    push_to:     also upload it under this name, see `push`
+    checkpoint:  "latest", "best" (lowest held-out loss), or a step. (ELECTRA's loss is measured against a generator
+                 that gets harder to see through, so that the lowest need not be the best.)
+    name:        what the examples on the card load, where it will be on the Hub
     UserError if the run, the checkpoint or the part is not there, or `out` holds anything but an earlier export.
     """
     run_dir, out = Path(run_dir), Path(out)
@@ -44,11 +44,9 @@ def export(
     usual: tuple[Part, ...] = (*parts(system), "discriminator")
     part = usual[0] if part is None else part
     facts = Facts.of(
-        run_dir, record, part_of(system, part), part, step=int(path.name.split("-")[1]), name=push_to or "FOLDER"
+        run_dir, record, part_of(system, part), part, step=int(path.name.split("-")[1]), name=name or "FOLDER"
     )
     to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts))
-    if push_to:
-        push(out, push_to)
     return out
 
 

@@ -50,23 +50,23 @@ def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[fl
 
 def load_into(
     system: System,
-    discriminator: str | Path | None = None,
+    encoder: str | Path | None = None,
     generator: str | Path | None = None,
     tokenizer: str | Path | None = None,
 ) -> str:
     """Fill a system with published weights; returns a line that says what was filled and what starts fresh.
 
-    discriminator:  folder or Hub name for the encoder and its head: an ELECTRA discriminator, or a BERT
-    generator:      the same for the generator. Without it the generator keeps its fresh layers; embeddings that it
-                    shares with the encoder are the encoder's
-    tokenizer:      the data's; compared with those of the folders, where they hold one
+    encoder:    folder or Hub name for the encoder and its head: an ELECTRA discriminator, or a BERT
+    generator:  the same for the generator. Without it the generator keeps its fresh layers; embeddings that it shares
+                with the encoder are the encoder's
+    tokenizer:  the data's; compared with those of the folders, where they hold one
 
     Only safetensors are read, no code from outside runs. UserError, with the system as it was, if sizes or vocabularies
     differ, or a weight that two parts share is not the same in both folders.
     """
     found = parts(system)
     asked = (
-        ("encoder", discriminator, found.get("discriminator") or found.get("bert")),
+        ("encoder", encoder, found.get("discriminator") or found.get("bert")),
         ("generator", generator, found.get("generator")),
     )
     values: dict[nn.Parameter, Tensor] = {}
@@ -80,14 +80,14 @@ def load_into(
         for parameter, value in _values(model, role, name).items():
             if parameter in values and not torch.equal(values[parameter], value):
                 raise UserError(
-                    f"{generator}: has other weights than {discriminator} where generator and encoder share theirs; "
+                    f"{generator}: has other weights than {encoder} where generator and encoder share theirs; "
                     "give the corruptor tying none, or leave the generator out"
                 )
             values[parameter] = value
     with torch.no_grad():
         for parameter, value in values.items():
             parameter.copy_(value)
-    return _said(system, discriminator, generator, set(values))
+    return _said(system, encoder, generator, set(values))
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,22 @@ class Loaded:
     said: str
 
 
-def from_transformers(discriminator: str | Path, generator: str | Path | None = None) -> Loaded:
+def from_transformers(encoder: str | Path, generator: str | Path | None = None) -> Loaded:
     """A system of the sizes that a folder (or Hub name) has, filled with its weights.
 
     An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
     given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
     """
-    theirs = _config(discriminator)
-    sizes = _encoder_config(theirs, discriminator)
+    theirs = _config(encoder)
+    sizes = _encoder_config(theirs, encoder)
     if theirs.model_type == "bert" and generator is None:
         config = System.Config(sizes, Mask.Config(), Mlm.Config())
     else:
         share = _fitting(sizes) if generator is None else generator_scale_of(sizes, encoder_config_of(generator))
         config = System.Config(sizes, Joint.Config(width=share[0], depth=share[1]), Rtd.Config(), weight=50.0)
-    vocab = vocab_of(load_tokenizer(discriminator))
+    vocab = vocab_of(load_tokenizer(encoder))
     system = config.build(vocab)
-    said = load_into(system, discriminator, generator)
+    said = load_into(system, encoder, generator)
     return Loaded(system, config, vocab, said)
 
 
@@ -235,9 +235,7 @@ def _cut(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[str]]:
     return tokenizer(_PROBE)["input_ids"], [word for word, _ in words]
 
 
-def _said(
-    system: System, discriminator: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]
-) -> str:
+def _said(system: System, encoder: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]) -> str:
     """The modules of a system by how many of their weights were filled."""
     named = {"encoder": system.encoder, "its head": getattr(system.objective, "head", None)}
     if made := parts(system).get("generator"):
@@ -248,9 +246,7 @@ def _said(
             rest = " but for the shared embeddings" if len(left) < len(list(module.parameters())) else ""
             fresh.append(name + rest)
     sources = [
-        f"{role} from {name}"
-        for role, name in (("encoder", discriminator), ("generator", generator))
-        if name is not None
+        f"{role} from {name}" for role, name in (("encoder", encoder), ("generator", generator)) if name is not None
     ]
     return f"{', '.join(sources) or 'nothing'} loaded; fresh: {', '.join(fresh) or 'nothing'}"
 
