@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +36,13 @@ class Quickstart:
 
 
 @dataclass(frozen=True)
+class Options(Run):
+    """The fields of a run as options; its recipe is named before them."""
+
+    recipe: Annotated[str, tyro.conf.Suppress] = ""
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """Train a recipe; every field of the run is an option. On a folder with a run in it, go on with that run."""
 
@@ -41,7 +50,6 @@ class Pretrain:
     """Folder that `electrain prepare` made."""
     out: Path
     """Folder of the run: run.json, metrics.jsonl, checkpoints, tokenizer."""
-    run: Annotated[Run, tyro.conf.arg(name="")]
     start_from: str = ""
     """Start a new run from a transformers ELECTRA or BERT: a folder or a Hub name of the discriminator (or BERT)."""
     start_generator: str = ""
@@ -62,13 +70,14 @@ class Export:
     """latest, best (lowest held-out loss), or a step."""
     push_to_hub: str = ""
     """Also upload to this name on the Hugging Face Hub, as the user who is logged in."""
+    code: Path | None = None
+    """The Python file of your own recipe, where the run was made from one."""
 
 
 @dataclass(frozen=True)
 class Flops:
     """Parameters, operations and memory, counted the paper's way and the plain way."""
 
-    run: Annotated[Run, tyro.conf.arg(name="")]
     vocab_size: int = 30522
     """Rows of the token table."""
 
@@ -90,22 +99,34 @@ def _recipes(args: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from electrain.recipes import published
+    from electrain.flops import count
+    from electrain.recipes import published, summary
 
     _parse(None, args, "recipes")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, function in published().items():
-        first = (function.__doc__ or "").strip().split("\n\n")[0]
-        table.add_row(name, " ".join(first.split()))
-    Console(highlight=False).print(table)
-    print("\nelectrain pretrain NAME --data DIR --out RUN       electrain pretrain NAME --help lists every field")
+    rows = [
+        (name, f"{count(function()).parameters.model / 1e6:.1f}M", summary(function))
+        for name, function in published().items()
+    ]
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table("recipe", "parameters", "what it is", box=None, padding=(0, 2, 0, 0))
+        table.columns[1].justify = "right"
+        for name, size, what in rows:
+            table.add_row(name, size, what)
+        console.print(table, markup=False)
+    else:  # a line each, whatever reads them
+        width = max(len(name) for name, _, _ in rows)
+        for name, size, what in rows:
+            print(f"{name:<{width}}  {size:>7}  {what}")
+    print("\nParameters are the model's, a joint generator's left out, with a vocabulary of 30522.")
+    print("next:  electrain pretrain NAME --data DIR --out RUN       electrain pretrain NAME --help lists every field")
 
 
 def _pretrain(args: Sequence[str]) -> None:
     from electrain.train import pretrain
 
     run, rest = _recipe(args, "pretrain")
-    chosen = _parse(Pretrain, rest, f"pretrain {args[0]}", Pretrain(tyro.MISSING, tyro.MISSING, run))
+    chosen = _parse(_with(run, Pretrain), rest, f"pretrain {args[0]}")
     command = f"electrain pretrain {shlex.join(args)}"
     fill = None
     if chosen.start_from or chosen.start_generator:
@@ -114,22 +135,25 @@ def _pretrain(args: Sequence[str]) -> None:
         tokenizer = chosen.data / "tokenizer"
         where = (chosen.start_from or None, chosen.start_generator or None)
         fill = partial(load_into, encoder=where[0], generator=where[1], tokenizer=tokenizer)
-    path = pretrain(chosen.run, chosen.data, chosen.out, command, fill)
+    path = pretrain(Run(**vars(chosen.run)), chosen.data, chosen.out, command, fill)
     print(f"trained: {path}")
     print(f"next:    electrain export {chosen.out} --out {chosen.out}/export")
 
 
 def _export(args: Sequence[str]) -> None:
     from electrain.hub.export import export, push
+    from electrain.recipes import load_file
 
     chosen = _parse(Export, args, "export")
+    if chosen.code is not None:
+        load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
     which = chosen.checkpoint
     if which not in ("best", "latest"):
         if not which.isdigit():
             raise UserError(f"--checkpoint {which}: choose best, latest, or the number of a step")
         which = int(which)
-    made = export(chosen.run, chosen.out, part=part, checkpoint=which)
+    made = export(chosen.run, chosen.out, part=part, checkpoint=which, name=chosen.push_to_hub)
     print(f"exported: {made}")
     if chosen.push_to_hub:
         print(f"on the Hub: {push(made, chosen.push_to_hub)}")
@@ -142,8 +166,13 @@ def _flops(args: Sequence[str]) -> None:
     from electrain.flops import describe
 
     run, rest = _recipe(args, "flops")
-    chosen = _parse(Flops, rest, f"flops {args[0]}", Flops(run))
-    Console(highlight=False).print(describe(chosen.run, chosen.vocab_size))
+    chosen = _parse(_with(run, Flops), rest, f"flops {args[0]}")
+    if chosen.vocab_size < 1:
+        raise UserError(f"--vocab-size {chosen.vocab_size}: choose 1 or more")
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(describe(Run(**vars(chosen.run)), chosen.vocab_size))
 
 
 def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
@@ -159,17 +188,22 @@ def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
     return recipe(args[0])(), args[1:]
 
 
-def _parse(kind: Any, args: Sequence[str], verb: str, default: Any = None) -> Any:
+def _with(run: Run, kind: type) -> type:
+    """A verb's options, and beside them the fields of a recipe's run, whose values are the defaults."""
+    fields = Annotated[Options, tyro.conf.arg(name="", default=Options(**vars(run)))]
+    return make_dataclass(
+        kind.__name__, [("run", fields)], bases=(kind,), namespace={"__doc__": kind.__doc__}, frozen=True, kw_only=True
+    )
+
+
+def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
     """The options of a verb. UserError, in one line, for what cannot be understood."""
     said = io.StringIO()
-    config = (tyro.conf.FlagConversionOff,)
     try:
         with contextlib.redirect_stderr(said):
             if kind is None:
                 return tyro.cli(lambda: None, args=args, prog=f"electrain {verb}", description=VERBS[verb])
-            if default is None:
-                return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=config)
-            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=config, default=default)
+            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=(tyro.conf.FlagConversionOff,))
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -185,7 +219,9 @@ def _one_line(box: str, verb: str) -> str:
             break
         if text and not line.startswith("╭"):
             words.append(text)
-    return f"{' '.join(words)}; `electrain {verb} --help` lists the options"
+    if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
+        words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith(("--", "PATH")))]
+    return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"
 
 
 _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -215,9 +251,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args[0] not in _CALLS:
             raise UserError(f"there is no verb {args[0]!r}; choose one of {', '.join(_CALLS)}")
         _CALLS[args[0]](args[1:])
+        sys.stdout.flush()
     except UserError as error:
-        print(f"electrain: {error}", file=sys.stderr)
+        print(f"electrain: {' '.join(str(error).splitlines())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # what reads our output has read enough (| head); Python must not write there again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except KeyboardInterrupt:
         print("electrain: interrupted", file=sys.stderr)
         raise SystemExit(130) from None

@@ -31,11 +31,12 @@ class Compute:
 
     def start(self) -> torch.device:
         """The device, with threads and the compiler's cache set."""
+        if self.threads < 0:
+            raise UserError(f"compute: threads is {self.threads}; choose 0 or more")
         if self.threads:
             torch.set_num_threads(self.threads)
-        # The default lies in the temporary folder and is gone after a restart; compiling again costs a minute.
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "electrain" / "compiled"
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ and (cache := _cache()):
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError("compute: device is cuda, but torch finds no GPU; use --compute.device cpu")
         if self.device == "cpu" or not torch.cuda.is_available():
@@ -47,6 +48,20 @@ class Compute:
         if self.dtype != "auto":
             return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
+
+
+def _cache() -> Path | None:
+    """A lasting folder for compiled code, or None where there is no home to write to.
+
+    PyTorch's default lies in the temporary folder and is gone after a restart; compiling again costs a minute. A folder
+    that cannot be made must not be named to it: it would fail at its first operator, compiled or not.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "electrain" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -81,17 +96,21 @@ class Step:
             return self.call(batch, progress)
 
     def _compile(self, batch: Batch, progress: Tensor) -> None:
+        from torch._dynamo.exc import TorchDynamoException
+        from torch._inductor.exc import InductorError
+
         self.fresh = False
         began = time.monotonic()
         self.say("compiling the step: a minute or two the first time, seconds once this machine has compiled it")
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]
+        self.system.zero_grad(set_to_none=True)  # or the rehearsal would add to the gradients kept above
         try:
             # A rehearsal: the backward pass is compiled when it is first run, and must fail here rather than later.
             call = torch.compile(self.system, fullgraph=True, dynamic=False)
             call(batch, progress).loss.backward()
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as error:
+        except (TorchDynamoException, InductorError, OSError) as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             self.say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
         else:

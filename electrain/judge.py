@@ -1,10 +1,11 @@
 """How well a discriminator tells replaced tokens from original ones, beside two baselines that read no context."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from electrain.batch import Batch, scatter, select
@@ -37,7 +38,7 @@ class Verdict:
 
 def unigram_swap(
     batch: Batch, rate: float, frequencies: Float[Tensor, " v"]
-) -> tuple[Int[Tensor, "b t"], Tensor]:
+) -> tuple[Int[Tensor, "b t"], Bool[Tensor, "b t"]]:
     """A share `rate` of the text exchanged for tokens drawn by their frequency; returns ids and where they changed."""
     picked = select(batch, rate)
     heap = frequencies.double().cumsum(0)
@@ -54,8 +55,6 @@ def judge(
 
     UserError if the system is no discriminator.
     """
-    from sklearn.metrics import roc_auc_score
-
     if not isinstance(system.objective, Rtd):
         raise UserError("judge: this run trains no discriminator (its objective is not rtd)")
     counts = torch.from_numpy(frequencies).double()
@@ -64,6 +63,7 @@ def judge(
     scores: list[list[Tensor]] = [[], []]
     labels: list[list[Tensor]] = [[], []]
     rare: list[list[Tensor]] = [[], []]
+    training = system.training
     system.eval()
     with torch.no_grad():
         for number in range(-(-rows // loader.batch)):
@@ -76,18 +76,28 @@ def judge(
                     scores[kind].append(system.objective.head(hidden)[batch.real].float())
                     labels[kind].append(replaced[batch.real])
                     rare[kind].append(rarity[ids[batch.real]])
-    system.train()
-    verdicts = []
-    for kind in range(2):
-        score, label = torch.cat(scores[kind]).numpy(), torch.cat(labels[kind]).numpy()
-        verdicts.append(
-            Verdict(
-                auc=float(roc_auc_score(label, score)),
-                unigram_auc=float(roc_auc_score(label, torch.cat(rare[kind]).numpy())),
-                accuracy=float(((score > 0) == label).mean()),
-                majority=float(1 - label.mean()),
-                found=float((score[label] > 0).mean()),
-                share=float(label.mean()),
-            )
-        )
-    return verdicts[0], verdicts[1]
+    system.train(training)
+    swaps, samples = (
+        verdict(*(torch.cat(parts[kind]).numpy() for parts in (scores, labels, rare))) for kind in range(2)
+    )
+    return swaps, samples
+
+
+def verdict(
+    score: Shaped[np.ndarray, " n"], label: Bool[np.ndarray, " n"], rarity: Shaped[np.ndarray, " n"]
+) -> Verdict:
+    """The figures of n tokens: the discriminator's logit, whether it was replaced, and how rare it is.
+
+    Those that need a replaced token, or an original one, are NaN where there is none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    both = label.any() and not label.all()
+    return Verdict(
+        auc=float(roc_auc_score(label, score)) if both else math.nan,
+        unigram_auc=float(roc_auc_score(label, rarity)) if both else math.nan,
+        accuracy=float(((score > 0) == label).mean()),
+        majority=float(1 - label.mean()),
+        found=float((score[label] > 0).mean()) if label.any() else math.nan,
+        share=float(label.mean()),
+    )

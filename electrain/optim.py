@@ -39,8 +39,11 @@ class Adam:
     def __post_init__(self) -> None:
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise UserError(f"optim: lr is {self.lr}; choose a positive number")
-        if self.warmup < 0:
-            raise UserError(f"optim: warmup is {self.warmup} steps; choose 0 or more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"optim: betas are {self.betas[0]} and {self.betas[1]}; choose from 0 to below 1")
+        for name in ("warmup", "eps", "weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"optim: {name} is {getattr(self, name)}; choose 0 or more")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of step 0 .. steps - 1: never 0 in the first step, near 0 in the last."""

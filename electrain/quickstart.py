@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from electrain import checkpoint
+from electrain.data.corpus import BUILTIN
 from electrain.data.loader import Loader
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
 from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.hub.export import export
+from electrain.hub.folder import quiet
 from electrain.judge import Verdict, judge
 from electrain.recipes.tiny import electra_tiny
 from electrain.run import Run
@@ -26,19 +28,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 VOCAB_SIZE = 8192
+PARTS = ("data", "run", "discriminator", "generator")
 
 
-def quickstart(out: Path) -> None:
+def quickstart(out: Path, run: Run | None = None, corpus: str = BUILTIN) -> None:
     """Make OUT/data, OUT/run, OUT/discriminator and OUT/generator, and print what they are worth.
 
     A second call goes on where the first was stopped. UserError if OUT holds something else.
     """
     began = time.monotonic()
+    run = electra_tiny() if run is None else run
     data, run_dir = out / "data", out / "run"
-    say("1/4  the corpus: documentation in this Python installation")
-    prepare(Prepare(corpus=("builtin",), out=data, vocab_size=VOCAB_SIZE, validation=0.01))
-    run = electra_tiny()
-    say(f"2/4  training electra_tiny: {run.steps} steps of {run.batch * run.length} tokens")
+    if out.is_dir() and (other := {path.name for path in out.iterdir() if path.name[0] != "."} - set(PARTS)):
+        raise UserError(f"--out {out}: holds other files ({min(other)}); choose an empty or a new folder")
+    say(f"1/4  the corpus: {'documentation in this Python installation' if corpus == BUILTIN else corpus}")
+    prepare(Prepare(corpus=(corpus,), out=data, vocab_size=VOCAB_SIZE, validation=0.01))
+    say(f"2/4  training {run.recipe}: {run.steps} steps of {run.batch * run.length} tokens")
     path = pretrain(run, data, run_dir, f"electrain quickstart --out {out}")
     say("3/4  judging it on held-out documents")
     shards = Shards.open(data, "validation")
@@ -51,9 +56,9 @@ def quickstart(out: Path) -> None:
     folders = {part: export(run_dir, out / part, part=part) for part in ("discriminator", "generator")}
     difference = reload(system, folders["discriminator"], loader)
     print(report(swaps, samples))
-    print("\nOne word of each of these held-out sentences was exchanged. The most suspicious word is marked [so]:\n")
-    for line in look(folders["discriminator"], shards, frequencies):
-        print(f"  {line}")
+    if lines := look(folders["discriminator"], shards, frequencies):
+        print("\nOne word of each of these held-out sentences was exchanged. The most suspicious word is marked [so]:\n")
+        print("\n".join(f"  {line}" for line in lines))
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"""
 Where everything lies ({minutes} min {seconds} s):
@@ -87,7 +92,8 @@ def reload(system: System, folder: Path, loader: Loader) -> float:
     """Largest difference between our logits and those of the exported folder in transformers; UserError above 1e-4."""
     from transformers import AutoModelForPreTraining
 
-    theirs = AutoModelForPreTraining.from_pretrained(folder).eval()
+    with quiet():
+        theirs = AutoModelForPreTraining.from_pretrained(folder).eval()
     batch = loader.step(0)[0]
     system.eval()
     ours = system.objective.head(system.encoder(batch.ids, batch.real, batch.segments))
@@ -112,11 +118,12 @@ def look(folder: Path, shards: Shards, frequencies: np.ndarray) -> list[str]:
     from transformers import AutoModelForPreTraining, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForPreTraining.from_pretrained(folder).eval()
+    with quiet():
+        model = AutoModelForPreTraining.from_pretrained(folder).eval()
     lines = []
     for sentence in sentences(shards, tokenizer, frequencies):
         words = [*sentence.words[: sentence.place], sentence.new, *sentence.words[sentence.place + 1 :]]
-        coded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
+        coded = tokenizer(words, is_split_into_words=True, truncation=True, return_tensors="pt")
         with torch.no_grad():
             logits = model(**coded).logits[0]
         worst = max(
@@ -136,19 +143,22 @@ def sentences(
 ) -> list[Sentence]:
     """The first plain sentences of evenly spaced held-out places, a word of each exchanged for another by frequency."""
     random = np.random.default_rng(0)
-    known = [(token, int(frequencies[i])) for token, i in tokenizer.get_vocab().items() if token.isalpha() and len(token) > 3]
-    known.sort()
+    counts = {token: int(frequencies[i]) for token, i in tokenizer.get_vocab().items()}
+    known = sorted((token, n) for token, n in counts.items() if n and token.isalpha() and len(token) > 3)
+    if not known:
+        return []
     chances = np.array([n for _, n in known], float)
     found: list[Sentence] = []
-    for start in np.linspace(0, shards.tokens - 400, 60).astype(np.int64):
-        text = tokenizer.decode(shards.gather(np.array([start]), 300)[0].astype(np.int64).tolist())
+    window = min(300, shards.tokens)
+    for start in np.linspace(0, shards.tokens - window, 60).astype(np.int64):
+        text = tokenizer.decode(shards.gather(np.array([start]), window)[0].astype(np.int64).tolist())
         for piece in text.replace("[SEP]", ". ").split(". ")[1:-1]:
             words = piece.split()
             plain = [i for i, word in enumerate(words) if word.isalpha() and len(word) > 3]
             if 9 <= len(words) <= 16 and len(plain) >= 5 and all(w.isalpha() or w == "," for w in words):
                 place = int(random.choice(plain[1:]))
                 new = known[random.choice(len(known), p=chances / chances.sum())][0]
-                if new != words[place]:
+                if new != words[place] and words not in [other.words for other in found]:
                     found.append(Sentence(words, place, new))
                     break
         if len(found) == count:

@@ -58,18 +58,33 @@ class Run:
     """Trackers beside metrics.jsonl and the progress bar."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "length", "accumulate", "log_every", "eval_every", "eval_rows", "save_every", "keep"):
+        for name in (
+            "steps",
+            "batch",
+            "length",
+            "accumulate",
+            "log_every",
+            "eval_every",
+            "eval_rows",
+            "save_every",
+            "keep",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"run: {name} is {getattr(self, name)}; choose 1 or more")
         if self.batch % self.accumulate:
             raise UserError(f"run: batch {self.batch} is not a multiple of accumulate {self.accumulate}")
+        if not 0 <= self.save_minutes < float("inf"):
+            raise UserError(f"run: save_minutes is {self.save_minutes}; choose 0 or more")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UserError(f"run: seed is {self.seed}; choose a whole number that 64 bits hold")
+        self.system.encoder.check(self.length)
 
     def to_json(self) -> dict[str, Any]:
         """A tree of plain values; every dataclass names its type."""
         return _plain(self)
 
     @staticmethod
-    def from_json(tree: dict[str, Any]) -> "Run":
+    def from_json(tree: Any) -> "Run":
         """The inverse of `to_json`. UserError if the tree names a type that is no configuration of ours."""
         run = _value(tree, Run, "run")
         if not isinstance(run, Run):
@@ -137,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 def _value(tree: Any, hint: Any, where: str) -> Any:
     if isinstance(tree, dict) and "type" in tree:
-        kind = _type(tree["type"], where)
+        kind = _type(str(tree["type"]), where)
         hints = typing.get_type_hints(kind)
         known = {item.name for item in dataclasses.fields(kind)}
         if unknown := sorted(set(tree) - known - {"type"}):
@@ -150,7 +165,7 @@ def _value(tree: Any, hint: Any, where: str) -> Any:
 
 def _type(name: str, where: str) -> type:
     """A dataclass by its name: of this package, or of a module that the program has imported itself."""
-    module_name, _, path = str(name).partition(":")
+    module_name, _, path = name.partition(":")
     if module_name.split(".")[0] == "electrain":
         try:
             module: types.ModuleType | None = importlib.import_module(module_name)
@@ -162,5 +177,5 @@ def _type(name: str, where: str) -> type:
     for part in path.split("."):
         found = getattr(found, part, None)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise UserError(f"run.json: {where} names {name}, which is no configuration here; import its module first")
+        raise UserError(f"run.json: {where} names {name}, which is no configuration here; import its module first (export: --code FILE.py)")
     return found

@@ -48,6 +48,9 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
     newest = checkpoint.latest(out, say)
     if newest is not None:
         state = checkpoint.load(newest, system, optimizer)
+        if state["step"] >= run.steps:
+            say(f"{out}: all {run.steps} steps are made, nothing to do")
+            return newest
         say(f"going on from {newest}")
     elif checkpoint.listed(out):
         raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
@@ -88,7 +91,7 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
                 bar.update(done, None)
 
                 if done % run.log_every == 0 or done == run.steps:
-                    values = read(window)
+                    values = read(window or {})
                     window = None
                     seconds = time.monotonic() - began
                     timing = {

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "vocab randomness files",
+        "vocab randomness files cost",
         "batch",
         "data metrics optim distributed watch",
         "encoders",
@@ -34,10 +34,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "system",
         "compute",
         "run",
-        "checkpoint tracking start",
+        "checkpoint memory tracking start",
         "hub flops report recipes",
         "train",
-        "finetune zeroshot",
+        "finetune zeroshot judge",
         "quickstart",
         "cli",
         "__main__",

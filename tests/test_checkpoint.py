@@ -18,7 +18,7 @@ from electrain.errors import UserError
 from electrain.optim import Adam
 from electrain.randomness import row_keys
 from electrain.system import System
-from tests.training import ELECTRA, VOCAB
+from tests.training import ELECTRA, VOCAB, one_thread  # noqa: F401 - a fixture
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "checksums.json")
 

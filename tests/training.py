@@ -12,12 +12,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -42,6 +43,15 @@ ENCODER = Bert.Config(layers=2, hidden=32, ffn=64, heads=2, embedding=16, positi
 ELECTRA = System.Config(ENCODER, Joint.Config(width=0.5), Rtd.Config(), weight=50.0)
 BERT = System.Config(ENCODER, Mask.Config(), Mlm.Config())
 TIMING = ("tokens_per_second", "data_wait")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For the modules that import it: on tensors this small, threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make_data(folder: Path, seed: int = 0) -> Path:

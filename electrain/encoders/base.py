@@ -22,9 +22,15 @@ class Encoder(nn.Module, ABC):
         def build(self, vocab: Vocab, share: "nn.Module | None" = None) -> "Encoder":
             """The encoder with fresh weights; `share` is another encoder's `embeddings`, used instead of its own."""
 
+        def check(self, length: int) -> None:
+            """UserError if rows of `length` tokens are too long for the encoder; without a limit of its own, none is."""
+
         @abstractmethod
         def scaled(self, width: float, depth: float) -> "Encoder.Config":
-            """The same architecture with widths and heads multiplied by `width`, layers by `depth` (a generator)."""
+            """The same architecture with widths and heads multiplied by `width`, layers by `depth` (a generator).
+
+            UserError if the sizes do not allow it.
+            """
 
     config: Config
     embeddings: nn.Module

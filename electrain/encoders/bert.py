@@ -103,6 +103,12 @@ class Bert(Encoder):
         layer's at -1, +1, -2, +2 and so on (ours; needs sinusoids)."""
 
         def __post_init__(self) -> None:
+            for name in ("layers", "hidden", "ffn", "heads", "embedding", "positions", "segments"):
+                if getattr(self, name) < 1:
+                    raise UserError(f"encoder: {name} is {getattr(self, name)}; choose 1 or more")
+            for name in ("dropout", "attention_dropout"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise UserError(f"encoder: {name} is {getattr(self, name)}; it is a share, from 0 to below 1")
             if self.hidden % self.heads:
                 raise UserError(f"encoder: hidden {self.hidden} is not a multiple of heads {self.heads}; change one")
             if self.attention_start == "local" and self.position_start != "sinusoid":
@@ -113,12 +119,29 @@ class Bert(Encoder):
         def build(self, vocab: Vocab, share: nn.Module | None = None) -> "Bert":
             return Bert(self, vocab, share)
 
+        def check(self, length: int) -> None:
+            if length > self.positions:
+                raise UserError(
+                    f"run: length is {length}, but the encoder has {self.positions} positions; choose a shorter length, "
+                    "or more positions (--system.encoder.positions)"
+                )
+
         def scaled(self, width: float, depth: float) -> "Bert.Config":
+            """Heads keep their size, but for a generator narrower than one (official code: hidden / 64, at least one)."""
+            hidden, size = round(self.hidden * width), self.hidden // self.heads
+            if hidden < 1 or depth <= 0:
+                raise UserError(f"corruptor: width {width:.4g} and depth {depth:.4g} leave no generator; choose larger")
+            if hidden > size and hidden % size:
+                near = " or ".join(f"{n * size / self.hidden:.4g}" for n in (hidden // size, hidden // size + 1))
+                raise UserError(
+                    f"corruptor: width {width:.4g} makes a generator of hidden {hidden}, which is no multiple of the "
+                    f"encoder's head size {size}; choose width {near}"
+                )
             return replace(
                 self,
-                hidden=round(self.hidden * width),
-                ffn=round(self.ffn * width),
-                heads=max(1, round(self.heads * width)),
+                hidden=hidden,
+                ffn=max(1, round(self.ffn * width)),
+                heads=max(1, hidden // size),
                 layers=max(1, round(self.layers * depth)),
             )
 

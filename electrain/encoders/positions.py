@@ -40,7 +40,8 @@ def look_near(layers: Iterable[nn.Module], table: int, width: int, heads: int) -
     """
     size = width // heads
     pairs = min(size, POSITION) // 2
-    rate = rates(table)[:pairs]
+    with torch.device("cpu"):  # numbers are read from it, also where a structure without data is made (device "meta")
+        rate = rates(table)[:pairs]
     # After LayerNorm a place's vector has unit variance: a pair's squared length is about 1.
     gain = math.sqrt(PEAK * math.sqrt(size) / pairs)
     for number, layer in enumerate(layers):

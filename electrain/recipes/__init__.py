@@ -1,11 +1,14 @@
 """What can be run: one file a paper, one function a published run. A recipe is a function that returns a `Run`."""
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from electrain.errors import UserError
 from electrain.run import Run
@@ -33,6 +36,11 @@ def recipes_in(module: object) -> dict[str, Recipe]:
     }
 
 
+def summary(function: Recipe) -> str:
+    """What a recipe is, in one line: the first paragraph of its docstring."""
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+
+
 def recipe(name: str) -> Recipe:
     """A recipe by its name, or the user's own as file.py:function. UserError if there is none."""
     if ":" in name:
@@ -43,13 +51,46 @@ def recipe(name: str) -> Recipe:
     return found[name]
 
 
-def _from_file(file: str, function: str) -> Recipe:
-    path = Path(file)
+def load_file(path: Path) -> ModuleType:
+    """Import a user's Python file by its own name: run.json names the classes that it defines, and looks them up there.
+
+    UserError if it is no Python file, cannot be imported, or has the name of another module.
+    """
     if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"{file}: no Python file; a recipe of your own is named as file.py:function")
-    # Under its own name, and importable: run.json names the classes that the file defines, and a resumed run looks there.
-    sys.path.insert(0, str(path.resolve().parent))
-    module = importlib.import_module(path.stem)
-    if function not in (own := recipes_in(module)):
-        raise UserError(f"{file}: has no recipe {function!r}, a function annotated to return a Run; it has {list(own)}")
+        raise UserError(f"{path}: no Python file; a recipe of your own is named as file.py:function")
+    path, name = path.resolve(), path.stem
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+        return sys.modules[name]
+    other = "loaded already" if name in sys.modules else _origin(name)
+    if other not in (None, str(path)):
+        raise UserError(f"{path}: there is another Python module of the name {name!r} ({other}); rename the file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.append(str(path.parent))  # for what the file imports from beside it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}; mend the file") from error
+    return module
+
+
+def _origin(name: str) -> str | None:
+    """Where a module of this name would come from, or None if there is none."""
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    return None if found is None else found.origin or "a folder"
+
+
+def _from_file(file: str, function: str) -> Recipe:
+    own = recipes_in(load_file(Path(file)))
+    if function not in own:
+        found = ", ".join(own) or "none"
+        raise UserError(f"{file}: has no recipe {function!r}, a function annotated to return a Run; it has {found}")
+    parameters = inspect.signature(own[function]).parameters.values()
+    if needed := [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
+        raise UserError(f"{file}: the recipe {function!r} needs {', '.join(needed)}; give every argument a default")
     return own[function]

@@ -1,6 +1,6 @@
 """BERT baselines as the ELECTRA paper trained them (Clark et al., 2020; Devlin et al., 2019, 1810.04805).
 
-Command: `electrain pretrain NAME --data DIR --out RUN`, with any field of the run after it.
+Masked LM alone, without next-sentence prediction.
 """
 
 from electrain.corruptors.mask import Mask
@@ -12,9 +12,11 @@ from electrain.system import System
 
 
 def bert_small(masked: float = 0.8, random: float = 0.1) -> Run:
-    """BERT-Small of the ELECTRA paper, 14M parameters. Table 1: GLUE 75.1 after 1.45M steps, 4 days on one V100.
+    """BERT-Small of the ELECTRA paper (Clark et al., 2020, table 1): GLUE 75.1 after 1.45M steps, 4 days on one V100.
 
     Its embeddings are 128 wide and projected, so that it leaves for transformers as ElectraForMaskedLM.
+
+    electrain pretrain bert_small --data DIR --out RUN
     """
     return Run(
         recipe="bert_small",
@@ -27,9 +29,9 @@ def bert_small(masked: float = 0.8, random: float = 0.1) -> Run:
 
 
 def bert_base(masked: float = 0.8, random: float = 0.1) -> Run:
-    """BERT-Base, 110M parameters. ELECTRA, table 1: GLUE 82.2 after 1M steps of 256 rows of 512 (its own BERT).
+    """BERT-Base of the ELECTRA paper (Clark et al., 2020, table 1): GLUE 82.2 after 1M steps of 256 rows of 512.
 
-    Masked LM alone, without next-sentence prediction.
+    electrain pretrain bert_base --data DIR --out RUN
     """
     return Run(
         recipe="bert_base",

@@ -1,6 +1,6 @@
 """ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators (Clark et al., ICLR 2020, 2003.10555).
 
-One function a published run. Command: `electrain pretrain NAME --data DIR --out RUN`, with any field of the run after it.
+One function a published run. Sizes and settings: table 6. GLUE: mean over the dev sets, as the paper has it.
 """
 
 from dataclasses import replace
@@ -19,7 +19,10 @@ LARGE = Bert.Config(layers=24, hidden=1024, ffn=4096, heads=16, embedding=1024)
 
 
 def electra_small(generator_width: float = 1 / 4) -> Run:
-    """ELECTRA-Small, 14M parameters. Table 1 and table 6: GLUE 79.9 after 1M steps, 4 days on one V100."""
+    """ELECTRA-Small (Clark et al., 2020, tables 1 and 6): GLUE 79.9 after 1M steps, 4 days on one V100.
+
+    electrain pretrain electra_small --data DIR --out RUN
+    """
     return Run(
         recipe="electra_small",
         system=System.Config(SMALL, Joint.Config(width=generator_width), Rtd.Config(), weight=50.0),
@@ -31,8 +34,12 @@ def electra_small(generator_width: float = 1 / 4) -> Run:
 
 
 def electra_small_official() -> Run:
-    """ELECTRA-Small as the official code runs it: Adam without bias correction, places drawn with replacement, and the
-    learning rate as the product of warm-up and of a decay from step 0. Section 3.3; GLUE 79.9 after 1M steps.
+    """ELECTRA-Small as its official code runs it (Clark et al., 2020, section 3.3): GLUE 79.9 after 1M steps.
+
+    Adam without bias correction; places drawn with replacement; the learning rate is the product of the warm-up and of a
+    decay from step 0.
+
+    electrain pretrain electra_small_official --data DIR --out RUN
     """
     run = electra_small()
     return replace(
@@ -44,15 +51,20 @@ def electra_small_official() -> Run:
 
 
 def electra_small_plus() -> Run:
-    """ELECTRA-Small++, the published checkpoint: sequences of 512, 4M steps, XLNet's data (appendix D).
+    """ELECTRA-Small++, the published checkpoint (Clark et al., 2020, appendix D): GLUE test 77.4, 4M steps of length 512.
 
-    The official repository lists GLUE test 77.4 for it. Batch and learning rate as ELECTRA-Small.
+    Trained on XLNet's data; the figure is the official repository's. Batch and learning rate as ELECTRA-Small.
+
+    electrain pretrain electra_small_plus --data DIR --out RUN
     """
     return replace(electra_small(), recipe="electra_small_plus", length=512, steps=4_000_000)
 
 
 def electra_base(generator_width: float = 1 / 3) -> Run:
-    """ELECTRA-Base, 110M parameters. Table 1 and table 6: GLUE 85.1 after 766K steps, 4 days on 16 TPUv3."""
+    """ELECTRA-Base (Clark et al., 2020, tables 1 and 6): GLUE 85.1 after 766K steps, 4 days on 16 TPUv3.
+
+    electrain pretrain electra_base --data DIR --out RUN
+    """
     return Run(
         recipe="electra_base",
         system=System.Config(BASE, Joint.Config(width=generator_width), Rtd.Config(), weight=50.0),
@@ -64,7 +76,10 @@ def electra_base(generator_width: float = 1 / 3) -> Run:
 
 
 def electra_large(steps: Literal[400_000, 1_750_000] = 400_000) -> Run:
-    """ELECTRA-Large, 335M parameters. Table 2: GLUE 89.0 after 400K steps, 89.5 after 1.75M (section 3.4)."""
+    """ELECTRA-Large (Clark et al., 2020, section 3.4, table 2): GLUE 89.0 after 400K steps, 89.5 after 1.75M.
+
+    electrain pretrain electra_large --data DIR --out RUN [--steps 1750000]
+    """
     return Run(
         recipe="electra_large",
         system=System.Config(LARGE, Joint.Config(rate=0.25, width=1 / 4), Rtd.Config(), weight=50.0),

@@ -24,7 +24,7 @@ from electrain.vocab import Vocab
 VOCAB = Vocab(size=503, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
 TINY = Bert.Config(layers=2, hidden=32, ffn=48, heads=4, embedding=16, positions=64)
 SMALL = Bert.Config(layers=2)  # ELECTRA-Small but for the depth
-BASE = Bert.Config(layers=1, hidden=192, ffn=768, heads=3, embedding=192)  # Base-like: E = H, heads of 64
+BASE = Bert.Config(layers=1, hidden=128, ffn=512, heads=2, embedding=128)  # Base-like: E = H, heads of 64
 OTHER = replace(TINY, embedding=32, norm_eps=1e-5, segments=3)
 CONFIGS = {"tiny": TINY, "small": SMALL, "base-like": BASE, "other epsilon": OTHER}
 ALWAYS = {"rtol": 1e-5, "atol": 1e-5}

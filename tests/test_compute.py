@@ -1,0 +1,233 @@
+"""The compiled step: one graph that is never compiled again, the eager step's numbers, and a way on where it fails."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from electrain.batch import Batch
+from electrain.compute import Compute, Step, casting, has_bfloat16
+from electrain.errors import UserError
+from electrain.randomness import row_keys
+from electrain.system import Output, System
+from electrain.train import pretrain
+from tests.training import (
+    BERT,
+    ELECTRA,
+    VOCAB,
+    last,
+    make_data,
+    metrics,
+    one_thread,  # noqa: F401 - a fixture
+    tiny,
+    weights,
+)
+
+ONE_LAYER = replace(ELECTRA, encoder=replace(ELECTRA.encoder, layers=1))  # the one that test_resume.py compiles
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def kernels(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was compiled is kept in pytest's own cache: the second time it takes seconds."""
+    assert pytestconfig.cache
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(pytestconfig.cache.mkdir("kernels")))
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+
+def batch(step: int) -> Batch:
+    ids = torch.from_numpy((torch.arange(8 * 16).numpy() * (step + 7)) % 195 + 5).view(8, 16)
+    ids[:, 0], ids[:, -1] = VOCAB.cls, VOCAB.sep
+    real = torch.ones_like(ids, dtype=torch.bool)
+    return Batch(
+        ids, torch.zeros_like(ids), real, (ids != VOCAB.cls) & (ids != VOCAB.sep), row_keys(3, step, torch.arange(8))
+    )
+
+
+def gradients(system: nn.Module) -> list[Tensor | None]:
+    return [parameter.grad for parameter in system.parameters()]
+
+
+@pytest.mark.parametrize("config", [ELECTRA, BERT], ids=["electra", "bert"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_step_is_one_graph_and_is_never_compiled_again(
+    config: System.Config, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured by the compiler's front end alone; progress, learning rate and an evaluation between change nothing."""
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **how: compile(*args, **how, backend="aot_eager"))
+    system = config.build(VOCAB)
+    optimizer = tiny().optim.build(system)
+    said: list[str] = []
+    step = Step(system, dtype, compile=True, say=said.append)
+    for number in range(4):
+        optimizer.param_groups[0]["lr"] = 1e-3 * (number + 1)
+        output = step(batch(number), torch.full((), number / 4))
+        output.loss.backward()
+        assert output.loss.dtype == torch.float32
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if number == 1:
+            system.eval()
+            with torch.no_grad():
+                Step(system, dtype, compile=False, say=said.append)(batch(9), torch.full((), 0.5))
+            system.train()
+    assert len(said) == 2 and said[1].startswith("compiled in ")
+    counters = torch._dynamo.utils.counters
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"], counters
+    assert counters["aot_autograd"]["total"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_the_compiled_step_has_the_eager_step_s_numbers() -> None:
+    torch.manual_seed(0)
+    system = ONE_LAYER.build(VOCAB)
+    # Weights that mean something: with fresh ones every token is as likely, and an error would not show.
+    with torch.no_grad():
+        for parameter in system.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4.0)
+    said: list[str] = []
+    compiled, eager = (Step(system, torch.float32, compile=flag, say=said.append) for flag in (True, False))
+    for number in range(3):
+        outputs, found = [], []
+        for step in (compiled, eager):
+            system.zero_grad(set_to_none=True)
+            output = step(batch(number), torch.full((), number / 3))
+            output.loss.backward()
+            outputs.append(output)
+            found.append(gradients(system))
+        one, other = outputs
+        torch.testing.assert_close(one.loss, other.loss, rtol=1e-5, atol=0)
+        # Counts are equal: the same places, the same sampled tokens. (Another would also change the loss by far more.)
+        for name in ("replaced", "mlm_accuracy"):
+            assert torch.equal(one.metrics[name], other.metrics[name]), name
+        assert one.metrics["replaced"][0] > 5
+        assert torch.equal(one.metrics["rtd_auc"].sum(1), other.metrics["rtd_auc"].sum(1))
+        for a, b in zip(*found, strict=True):
+            assert a is not None and b is not None
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
+    assert said[-1].startswith("compiled in ")
+    assert system.corruptor.generator.encoder.tokens.weight is system.encoder.tokens.weight  # type: ignore[union-attr]
+
+
+class Counts(nn.Module):
+    """A system with state of its own, as a running accuracy would be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, batch: Batch, progress: Tensor) -> Output:
+        self.calls += 1
+        return Output(self.weight * progress, {})
+
+
+def test_the_rehearsal_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+    system = Counts()
+    step = Step(system, torch.float32, compile=True, say=lambda line: None)
+    system.weight.grad = torch.tensor(7.0)
+    step(batch(0), torch.tensor(0.5))
+    assert system.calls == 1 and system.weight.grad == 7.0  # type: ignore[comparison-overlap]
+    system = ELECTRA.build(VOCAB)
+    output = Step(system, torch.float32, compile=True, say=lambda line: None)(batch(0), torch.tensor(0.5))
+    assert gradients(system) == [None] * len(list(system.parameters()))
+    output.loss.backward()
+    rehearsed = [gradient.clone() for gradient in gradients(system) if gradient is not None]
+    system.zero_grad()
+    system(batch(0), torch.tensor(0.5)).loss.backward()
+    assert all(torch.equal(a, b) for a, b in zip(rehearsed, gradients(system), strict=True) if b is not None)
+
+
+def backend_fails(*_: object) -> Exception:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    return BackendCompilerFailed("inductor", RuntimeError("the back end broke\nwith a long story\n"), None)
+
+
+def code_fails(*_: object) -> Exception:
+    from torch._inductor.exc import InductorError
+
+    return InductorError(RuntimeError("no code"), None)
+
+
+def disk_fails(*_: object) -> Exception:
+    return PermissionError(13, "Permission denied", "/cache")
+
+
+@pytest.mark.parametrize("failure", [backend_fails, code_fails, disk_fails])
+@pytest.mark.parametrize("early", [True, False], ids=["at once", "at the call"])
+def test_where_compiling_fails_one_line_says_so_and_the_run_goes_on(
+    failure: Callable[[], Exception],
+    early: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def compile(module: nn.Module, **_: object) -> Callable:
+        def call(*_: object) -> Output:
+            raise failure()
+
+        if early:
+            raise failure()
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile)
+    data, run = make_data(tmp_path / "data"), tiny(steps=10)
+    pretrain(run, data, tmp_path / "eager")
+    capsys.readouterr()
+    pretrain(replace(run, compute=replace(run.compute, compile=True)), data, tmp_path / "failed")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "compiled" in line and "minute" not in line]
+    assert len(lines) == 1 and lines[0].startswith("not compiled, the step runs slower but the same: ")
+    one, other = (weights(last(tmp_path / name)) for name in ("eager", "failed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert metrics(tmp_path / "eager") == metrics(tmp_path / "failed")
+
+
+def test_a_machine_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real thing: the code is made, and no g++ is there to build it."""
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    said: list[str] = []
+    system = BERT.build(VOCAB)
+    with config.patch({"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}):
+        Step(system, torch.float32, compile=True, say=said.append)(batch(0), torch.tensor(0.0)).loss.backward()
+    assert len(said) == 2 and said[1].startswith("not compiled, the step runs slower but the same: ")
+    assert len(said[1].splitlines()) == 1
+
+
+def test_device_and_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is put back afterwards, whatever happens to it here
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert Compute().start() == Compute(device="cpu", threads=1).start() == CPU
+    assert torch.get_num_threads() == 1
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "electrain" / "compiled")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made there
+    Compute().start()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    with pytest.raises(UserError, match="torch finds no GPU"):
+        Compute(device="cuda").start()
+    assert Compute(dtype="bfloat16").precision(CPU) == torch.bfloat16
+    assert Compute(dtype="float32").precision(CPU) == torch.float32
+    assert Compute().precision(CPU) == (torch.bfloat16 if has_bfloat16(CPU) else torch.float32)
+    left = torch.ones(2, 2)
+    for dtype in (torch.float32, torch.bfloat16):
+        with casting(CPU, dtype):
+            assert (left @ left).dtype == dtype
