@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import signal
@@ -137,7 +138,7 @@ def _pretrain(args: Sequence[str]) -> None:
         fill = partial(load_into, encoder=where[0], generator=where[1], tokenizer=tokenizer)
     path = pretrain(Run(**vars(chosen.run)), chosen.data, chosen.out, command, fill)
     print(f"trained: {path}")
-    print(f"next:    electrain export {chosen.out} --out {chosen.out}/export")
+    print(f"next:    {shlex.join(['electrain', 'export', str(chosen.out), '--out', str(chosen.out / 'export')])}")
 
 
 def _export(args: Sequence[str]) -> None:
@@ -157,7 +158,8 @@ def _export(args: Sequence[str]) -> None:
     print(f"exported: {made}")
     if chosen.push_to_hub:
         print(f"on the Hub: {push(made, chosen.push_to_hub)}")
-    print(f'next:     python -c "from transformers import AutoModel; AutoModel.from_pretrained({str(made)!r})"')
+    load = f"from transformers import AutoModel; AutoModel.from_pretrained({json.dumps(str(made))})"
+    print(f"next:     {shlex.join(['python', '-c', load])}")
 
 
 def _flops(args: Sequence[str]) -> None:

@@ -69,9 +69,7 @@ def judge(
         for number in range(-(-rows // loader.batch)):
             for batch in loader.step(number):
                 seen = system.corruptor(batch, system.encoder, torch.ones(()))
-                for kind, (ids, replaced) in enumerate(
-                    (unigram_swap(batch, rate, counts), (seen.ids, seen.replaced))
-                ):
+                for kind, (ids, replaced) in enumerate((unigram_swap(batch, rate, counts), (seen.ids, seen.replaced))):
                     hidden = system.encoder(ids, batch.real, batch.segments)
                     scores[kind].append(system.objective.head(hidden)[batch.real].float())
                     labels[kind].append(replaced[batch.real])

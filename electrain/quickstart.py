@@ -57,7 +57,7 @@ def quickstart(out: Path, run: Run | None = None, corpus: str = BUILTIN) -> None
     difference = reload(system, folders["discriminator"], loader)
     print(report(swaps, samples))
     if lines := look(folders["discriminator"], shards, frequencies):
-        print("\nOne word of each of these held-out sentences was exchanged. The most suspicious word is marked [so]:\n")
+        print("\nOne word of each of these held-out sentences was exchanged. The most suspicious is marked [so]:\n")
         print("\n".join(f"  {line}" for line in lines))
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"""

@@ -177,5 +177,7 @@ def _type(name: str, where: str) -> type:
     for part in path.split("."):
         found = getattr(found, part, None)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise UserError(f"run.json: {where} names {name}, which is no configuration here; import its module first (export: --code FILE.py)")
+        raise UserError(
+            f"run.json: {where} names {name}, which is no configuration here; import its module first (export: --code)"
+        )
     return found

@@ -43,6 +43,8 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
     )
     held_out = _held_out(run, data)
 
+    filled = fill(system) if fill is not None and not checkpoint.listed(out) else ""
+
     begin(run, shards, out, command)  # nothing is written before all of the above fits together
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
     newest = checkpoint.latest(out, say)
@@ -54,8 +56,8 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
         say(f"going on from {newest}")
     elif checkpoint.listed(out):
         raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
-    elif fill is not None:
-        say(fill(system))
+    elif filled:
+        say(filled)
     first = state["step"]
     checkpoint.sweep(out, first)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class Watch:
     """Looks at each window's metrics. Every sign is reported once, and again only after it had gone.
 
-    The thresholds are ours. Patience is a tenth of the run, at least 300 steps: at the start everything looks sick.
+    The thresholds are ours. Patience is a fifth of the run, at least 300 steps: at the start everything looks sick.
     """
 
     steps: int
@@ -19,7 +19,7 @@ class Watch:
 
     def observe(self, step: int, values: dict[str, float]) -> list[str]:
         """Warnings about the window that ends at `step`."""
-        if step < max(300, self.steps // 10):
+        if step < max(300, self.steps // 5):
             return []
         signs = {
             "discriminator": (

@@ -4,10 +4,22 @@ from pathlib import Path
 
 import numpy as np
 
-NOUNS = "river stone harbour garden winter letter engine window mountain village captain summer orchard machine".split()
-VERBS = "follows carries remembers crosses answers watches repairs forgets paints gathers".split()
-ADJECTIVES = "silent yellow ancient narrow gentle broken distant hollow crimson patient".split()
-PLACES = "behind beneath beside across towards against around within".split()
+NOUNS = [
+    "river",
+    "stone",
+    "harbour",
+    "garden",
+    "winter",
+    "letter",
+    "engine",
+    "window",
+    "mountain",
+    "village",
+    "captain",
+]
+VERBS = ["follows", "carries", "remembers", "crosses", "answers", "watches", "repairs", "forgets", "paints", "gathers"]
+ADJECTIVES = ["silent", "yellow", "ancient", "narrow", "gentle", "broken", "distant", "hollow", "crimson", "patient"]
+PLACES = ["behind", "beneath", "beside", "across", "towards", "against", "around", "within"]
 
 
 def documents(count: int, seed: int = 0) -> list[str]:

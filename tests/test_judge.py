@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from electrain.batch import Batch, Selection
 from electrain.corruptors.base import Corrupted
-
 from electrain.data.examples import Packing, Rows
 from electrain.data.loader import Loader
 from electrain.errors import UserError

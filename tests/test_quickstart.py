@@ -151,7 +151,7 @@ def test_sentences_of_hardly_any_text(story: Story, monkeypatch: pytest.MonkeyPa
 
 
 def test_look_marks_the_most_suspicious_word(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "the silent river follows the yellow stone beside a gentle window".split()
+    words = ["the", "silent", "river", "follows", "the", "yellow", "stone", "beside", "a", "gentle", "window"]
     swapped = [Sentence(words, 2, "engine"), Sentence(words, 9, "zebra")]
     monkeypatch.setattr("electrain.quickstart.sentences", lambda *_: swapped)
 

@@ -168,7 +168,7 @@ def test_a_generator_of_nothing_is_refused(width: float, depth: float) -> None:
         Bert.Config().scaled(width, depth)
 
 
-OWN = '''
+OWN = """
 from dataclasses import dataclass
 from electrain.recipes.electra import electra_small
 from electrain.run import Run
@@ -191,7 +191,7 @@ def needs(width: float) -> Run:
 
 def _hidden() -> Run:
     return electra_small()
-'''
+"""
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_file_may_import_what_lies_beside_it(own: Callable[..., Path]) -> None
     own("own_beside.py")
     file = own("own_importing.py", "from own_beside import Run, mine as theirs\ndef two() -> Run: return theirs()\n")
     assert recipe(f"{file}:two")() == RECIPES["electra_small"]()
-    with pytest.raises(UserError, match="it has two$"):
+    with pytest.raises(UserError, match=r"it has two$"):
         recipe(f"{file}:theirs")  # imported, not its own
 
 
@@ -252,7 +252,9 @@ def test_a_file_that_cannot_be_used(
 
 
 def test_no_such_recipe(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="choose one of bert_small, .*electra_large.*, or your own as file.py:function"):
+    with pytest.raises(
+        UserError, match=r"choose one of bert_small, .*electra_large.*, or your own as file.py:function"
+    ):
         recipe("electra_smal")
     with pytest.raises(UserError, match="no Python file"):
         recipe(f"{tmp_path / 'absent.py'}:mine")

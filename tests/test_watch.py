@@ -23,11 +23,11 @@ def test_a_run_that_is_well_is_left_alone() -> None:
 def test_a_discriminator_no_better_than_the_majority() -> None:
     watch = Watch(10_000)
     assert watch.observe(900, BLIND) == []
-    (said,) = watch.observe(1000, BLIND)
-    assert said.startswith("step 1000: the discriminator is no better than calling every token original (AUC 0.502); ")
-    assert [watch.observe(step, BLIND) for step in (1100, 1200)] == [[], []]  # once
-    assert watch.observe(1300, WELL) == []
-    assert len(watch.observe(1400, BLIND)) == 1  # and again after it had gone
+    (said,) = watch.observe(2000, BLIND)
+    assert said.startswith("step 2000: the discriminator is no better than calling every token original (AUC 0.502); ")
+    assert [watch.observe(step, BLIND) for step in (2100, 2200)] == [[], []]  # once
+    assert watch.observe(2300, WELL) == []
+    assert len(watch.observe(2400, BLIND)) == 1  # and again after it had gone
 
 
 def test_a_generator_of_low_entropy() -> None:

@@ -22,8 +22,8 @@ class Encoder(nn.Module, ABC):
         def build(self, vocab: Vocab, share: "nn.Module | None" = None) -> "Encoder":
             """The encoder with fresh weights; `share` is another encoder's `embeddings`, used instead of its own."""
 
-        def check(self, length: int) -> None:
-            """UserError if rows of `length` tokens are too long for the encoder; without a limit of its own, none is."""
+        def check(self, length: int) -> None:  # noqa: B027 (most encoders have nothing to check)
+            """UserError if rows of `length` tokens are too long for the encoder; unless it says so, none is."""
 
         @abstractmethod
         def scaled(self, width: float, depth: float) -> "Encoder.Config":

@@ -93,7 +93,7 @@ class Bert(Encoder):
         norm_eps: float = 1e-12
         """Epsilon of every LayerNorm."""
         init: Literal["normal", "fan_in"] = "normal"
-        """Start of matrices: normal with deviation `init_scale`, or with 1/sqrt(columns) (then tables have `init_scale`)."""
+        """Start of matrices: normal with deviation `init_scale`, or with 1/sqrt(columns) (tables then `init_scale`)."""
         init_scale: float = 0.02
         """Standard deviation of the truncated normal (cut at two deviations) that weights start from."""
         position_start: Literal["normal", "sinusoid"] = "normal"
@@ -122,12 +122,12 @@ class Bert(Encoder):
         def check(self, length: int) -> None:
             if length > self.positions:
                 raise UserError(
-                    f"run: length is {length}, but the encoder has {self.positions} positions; choose a shorter length, "
-                    "or more positions (--system.encoder.positions)"
+                    f"run: length is {length}, but the encoder has {self.positions} positions; choose a shorter "
+                    "length, or more positions (--system.encoder.positions)"
                 )
 
         def scaled(self, width: float, depth: float) -> "Bert.Config":
-            """Heads keep their size, but for a generator narrower than one (official code: hidden / 64, at least one)."""
+            """Heads keep their size, but for a generator narrower than one (official code: hidden // 64 or 1)."""
             hidden, size = round(self.hidden * width), self.hidden // self.heads
             if hidden < 1 or depth <= 0:
                 raise UserError(f"corruptor: width {width:.4g} and depth {depth:.4g} leave no generator; choose larger")

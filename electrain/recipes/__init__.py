@@ -47,7 +47,8 @@ def recipe(name: str) -> Recipe:
         return _from_file(*name.rsplit(":", 1))
     found = published()
     if name not in found:
-        raise UserError(f"there is no recipe {name!r}; choose one of {', '.join(found)}, or your own as file.py:function")
+        names = ", ".join(found)
+        raise UserError(f"there is no recipe {name!r}; choose one of {names}, or your own as file.py:function")
     return found[name]
 
 
@@ -91,6 +92,7 @@ def _from_file(file: str, function: str) -> Recipe:
         found = ", ".join(own) or "none"
         raise UserError(f"{file}: has no recipe {function!r}, a function annotated to return a Run; it has {found}")
     parameters = inspect.signature(own[function]).parameters.values()
-    if needed := [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if needed := [p.name for p in parameters if p.default is p.empty and p.kind not in optional]:
         raise UserError(f"{file}: the recipe {function!r} needs {', '.join(needed)}; give every argument a default")
     return own[function]

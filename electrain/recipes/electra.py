@@ -36,8 +36,8 @@ def electra_small(generator_width: float = 1 / 4) -> Run:
 def electra_small_official() -> Run:
     """ELECTRA-Small as its official code runs it (Clark et al., 2020, section 3.3): GLUE 79.9 after 1M steps.
 
-    Adam without bias correction; places drawn with replacement; the learning rate is the product of the warm-up and of a
-    decay from step 0.
+    Adam without bias correction; places drawn with replacement; the learning rate is the product of the warm-up and of
+    a decay from step 0.
 
     electrain pretrain electra_small_official --data DIR --out RUN
     """
@@ -51,9 +51,9 @@ def electra_small_official() -> Run:
 
 
 def electra_small_plus() -> Run:
-    """ELECTRA-Small++, the published checkpoint (Clark et al., 2020, appendix D): GLUE test 77.4, 4M steps of length 512.
+    """ELECTRA-Small++, the published checkpoint (Clark et al., 2020, appendix D): GLUE test 77.4 after 4M steps.
 
-    Trained on XLNet's data; the figure is the official repository's. Batch and learning rate as ELECTRA-Small.
+    Sequences of 512, XLNet's data; the figure is the official repository's. Batch and learning rate as ELECTRA-Small.
 
     electrain pretrain electra_small_plus --data DIR --out RUN
     """

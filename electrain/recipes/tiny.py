@@ -1,8 +1,8 @@
 """Runs of minutes to an hour on two CPU cores: the quickstart's, its BERT counterpart, and a Small. All settings are ours.
 
 In so few tokens the usual start never leaves the unigram level (docs/LOG.md): here matrices start at 1/sqrt(fan-in),
-positions as sinusoids, heads at their neighbours, nothing is dropped, and Adam's second beta is 0.98. The generator is as
-wide as the encoder or half as wide, and shallow.
+positions as sinusoids, heads at their neighbours, nothing is dropped, and Adam's second beta is 0.98. The generator is half as
+wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md).
 """
 
 from electrain.corruptors.joint import Joint
@@ -37,7 +37,7 @@ def electra_tiny() -> Run:
     """The quickstart's ELECTRA, 2M parameters; ours. RTD AUC on held-out documents: see records/quickstart."""
     return Run(
         recipe="electra_tiny",
-        system=System.Config(TINY, Joint.Config(width=1.0, depth=0.5), Rtd.Config(), weight=50.0),
+        system=System.Config(TINY, Joint.Config(width=1 / 2, depth=1 / 4), Rtd.Config(), weight=50.0),
         steps=2_000,
         batch=32,
         length=64,
