@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from electrain.batch import Batch
 from electrain.compute import Compute, Step, casting
@@ -179,7 +178,10 @@ def main() -> None:
     print(f"\n{'variant':<30}{'tokens/s':>10}{'low':>8}{'high':>8}{'peak MiB':>10}")
     for name, value in results.items():
         numbers = (value[key] for key in ("tokens_per_second", "lowest", "highest", "peak_mib"))
-        print(f"{name:<30}" + "".join(f"{number:>{width},.0f}" for number, width in zip(numbers, (10, 8, 8, 10), strict=True)))
+        print(
+            f"{name:<30}"
+            + "".join(f"{number:>{width},.0f}" for number, width in zip(numbers, (10, 8, 8, 10), strict=True))
+        )
     if summary["ratio_to_best_transformers"]:
         print(f"ratio to the best of transformers: {summary['ratio_to_best_transformers']:.2f}")
     if chosen.out:

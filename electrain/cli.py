@@ -213,14 +213,14 @@ def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
 
 
 def _one_line(box: str, verb: str) -> str:
-    """What tyro says in a box, in one line: up to the rule that its hints on usage follow."""
-    words: list[str] = []
-    for line in box.splitlines():
-        text = line.strip("│╭╮╰╯ \n")
-        if text.startswith("──") and words:
-            break
-        if text and not line.startswith("╭"):
-            words.append(text)
+    """What tyro says in a box, in one line: between its title and the rule that hints on usage follow.
+
+    The box is drawn in ASCII, without sides, where the terminal's encoding is no UTF-8.
+    """
+    rows = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()]
+    rows = ["" if set(row) == {"-"} else row for row in rows]
+    start = next((number for number, row in enumerate(rows[1:], start=1) if row), 0)
+    words = rows[start : rows.index("", start) if "" in rows[start:] else None]
     if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
         words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith(("--", "PATH")))]
     return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"

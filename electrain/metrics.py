@@ -1,7 +1,7 @@
 """Metrics that add up: over micro-batches, processes and steps, without a host sync until they are read.
 
-A metric is a tensor of shape (2,), numerator and denominator of a mean, or of shape (2, bins), two histograms of a score
-(negatives, positives), whose area under the ROC curve is read at the end.
+A metric is a tensor of shape (2,), numerator and denominator of a mean, or of shape (2, bins), two histograms of a
+score (negatives, positives), whose area under the ROC curve is read at the end.
 """
 
 import torch
@@ -44,6 +44,5 @@ def area(counts: Float[Tensor, "2 bins"]) -> float:
 def read(metrics: Metrics) -> dict[str, float]:
     """Numbers for people: means, and areas for histograms; NaN where nothing was counted."""
     return {
-        name: area(value.cpu()) if value.dim() == 2 else (value[0] / value[1]).item()
-        for name, value in metrics.items()
+        name: area(value.cpu()) if value.dim() == 2 else (value[0] / value[1]).item() for name, value in metrics.items()
     }

@@ -17,6 +17,7 @@ from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.hub.export import export
 from electrain.hub.folder import quiet
+from electrain.hub.weights import part_of
 from electrain.judge import Verdict, judge
 from electrain.recipes.tiny import electra_tiny
 from electrain.run import Run
@@ -96,7 +97,8 @@ def reload(system: System, folder: Path, loader: Loader) -> float:
         theirs = AutoModelForPreTraining.from_pretrained(folder).eval()
     batch = loader.step(0)[0]
     system.eval()
-    ours = system.objective.head(system.encoder(batch.ids, batch.real, batch.segments))
+    model = part_of(system, "discriminator")
+    ours = model.head(model.encoder(batch.ids, batch.real, batch.segments))
     other = theirs(input_ids=batch.ids, attention_mask=batch.real.long(), token_type_ids=batch.segments).logits
     difference = (ours - other).abs().max().item()
     if difference > 1e-4:
@@ -151,7 +153,7 @@ def sentences(
     found: list[Sentence] = []
     window = min(300, shards.tokens)
     for start in np.linspace(0, shards.tokens - window, 60).astype(np.int64):
-        text = tokenizer.decode(shards.gather(np.array([start]), window)[0].astype(np.int64).tolist())
+        text = str(tokenizer.decode(shards.gather(np.array([start]), window)[0].astype(np.int64).tolist()))
         for piece in text.replace("[SEP]", ". ").split(". ")[1:-1]:
             words = piece.split()
             plain = [i for i, word in enumerate(words) if word.isalpha() and len(word) > 3]

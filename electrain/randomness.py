@@ -1,7 +1,7 @@
 """Counter-based randomness: hashes of (seed, step, global row, stream, place) as tensor operations.
 
 Two widths. 64 bits for the few numbers that decide what is learnt (selection, masking, sampling): the finaliser of
-SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) over a keyed counter. 32 bits for dropout, of which a step draws hundreds of
+SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) over a keyed counter. 32 bits for dropout, of which a step draws tens of
 millions: two multiply-xorshift rounds with a key added before each, which compilers vectorise.
 """
 
@@ -92,8 +92,8 @@ def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
 def keep(source: Drop, site: int, shape: tuple[int, ...], p: float) -> Bool[Tensor, "..."]:
     """Dropout mask of the given shape (its first axis is the batch): False with probability p, to 2**-32.
 
-    site: number of the place in the network, distinct within a pass. Source: two multiply-xorshift rounds over a counter,
-    a word of the key added before each; constants by Wellons (hash-prospector, "lowbias32").
+    site: number of the place in the network, distinct within a pass. Source: two multiply-xorshift rounds over a
+    counter, a word of the key added before each; constants by Wellons (hash-prospector, "lowbias32").
     """
     size = math.prod(shape[1:])
     if size >= 2**31:

@@ -29,7 +29,9 @@ def main() -> None:
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), constrained_layout=True)
     for axis, (name, title) in zip(axes.flat, PANELS, strict=True):
         for kind, style in (("train", "-"), ("eval", "o")):
-            points = [(line["step"], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
+            points = [
+                (line["step"], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None
+            ]
             if points:
                 axis.plot(*zip(*points, strict=True), style, label={"train": "training", "eval": "held out"}[kind])
         axis.set_title(title, fontsize=10)

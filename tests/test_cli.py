@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,13 @@ from tests import prose
 from tests.training import last, metrics, one_thread  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
-SHRUNK = (
+SHRUNK = shlex.split(
     "--batch 8 --length 32 --eval-rows 8 --log-every 1 --optim.warmup 2 --compute.compile False --compute.device cpu "
     "--compute.dtype float32 --compute.threads 1 --system.encoder.layers 1"
-).split()
+)
+PREPARE = shlex.split(
+    "prepare --corpus texts.txt --out data --documents blank-lines --vocab-size 320 --validation 0.05 --workers 1"
+)
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,7 @@ class Way:
 def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
     folder = tmp_path_factory.mktemp("way")
     prose.write(folder / "texts.txt", 300)
-    options = "--documents blank-lines --vocab-size 320 --validation 0.05 --workers 1".split()
-    prepared = finish(start("prepare", "--corpus", "texts.txt", "--out", "data", *options, cwd=folder))
+    prepared = finish(start(*PREPARE, cwd=folder))
     trained = finish(start(*pretrain("data", "run"), "--steps", 6, cwd=folder))
     return Way(folder, prepared, trained)
 
@@ -125,8 +129,8 @@ def pretrain(data: object, out: object) -> list[object]:
 
 def listed(text: str) -> dict[str, str]:
     """Options of a help page, and what it says about each."""
-    lines = " ".join(line.strip("│╭╮╰╯─ ") if line[:1] in "│╭╰" else "\n" for line in text.splitlines())
-    found = re.split(r"(?:^|\s)(--[a-z][\w.-]*)(?= )", lines)
+    lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()]
+    found = re.split(r"(?:^|\n)(--[a-z][\w.-]*)(?=\s)", "\n".join(lines))
     return dict(zip(found[1::2], found[2::2], strict=True))
 
 
@@ -216,7 +220,10 @@ def test_version(here: Callable[..., Left]) -> None:
         ("pretrain electra_tiny --data A --out B --compute.device tpu", ["invalid choice 'tpu'"]),
         ("pretrain electra_tiny --data A --out B --compute.compile perhaps", ["perhaps", "--compute.compile"]),
         ("pretrain electra_tiny --data A --out B --compute.threads -2", ["threads is -2"]),
-        ("pretrain electra_tiny --data A --out B --system.encoder.heads 3", ["hidden 128 is not a multiple of heads 3"]),
+        (
+            "pretrain electra_tiny --data A --out B --system.encoder.heads 3",
+            ["hidden 128 is not a multiple of heads 3"],
+        ),
         ("pretrain electra_tiny --data A --out B --system.encoder.heads 0", ["heads is 0; choose 1 or more"]),
         ("pretrain electra_tiny --data A --out B --system.encoder.dropout 1", ["dropout is 1.0"]),
         ("pretrain electra_tiny --data A --out B --system.corruptor.rate 15", ["rate is 15.0", "share"]),
@@ -242,9 +249,19 @@ def test_bad_input_gets_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_message_of_several_lines_is_told_in_one(
-    here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_options_look_alike_on_every_terminal(here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However tyro draws its boxes: with lines or, where the encoding has none, with dashes; in any width."""
+    said = set()
+    for lines in (True, False):
+        monkeypatch.setattr("tyro._fmtlib._should_use_utf8_drawing_chars", lambda lines=lines: lines)
+        for width in ("40", "80", "200"):
+            monkeypatch.setenv("COLUMNS", width)
+            said.add((here("export").said, here("export", "A", "--out", "B", "--part", "body").said))
+    assert len(said) == 1
+    refused(Left(2, "", said.pop()[0]), "missing: PATH, --out; `electrain export --help` lists the options")
+
+
+def test_a_message_of_several_lines_is_told_in_one(here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch) -> None:
     def bad(_: Sequence[str]) -> None:
         raise electrain.errors.UserError("one\ntwo")  # type: ignore[attr-defined]
 
@@ -343,7 +360,7 @@ def test_flops_prints_a_table_for_every_recipe(
     name: str, here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")  # in a pipe it is no reason to cut the tables
-    left = here("flops", name, "--batch", 8)
+    left = here("flops", name, "--batch", 2, "--system.encoder.layers", 1)  # whole: tests/test_flops.py
     assert left.code == 0 and left.said == ""
     assert left.printed.startswith(f"{name}: ") and "vocabulary 30,522" in left.printed
     for words in ("in training", "paper's way", "activations, at their peak"):
@@ -352,7 +369,7 @@ def test_flops_prints_a_table_for_every_recipe(
 
 
 def test_the_whole_way(way: Way, here: Callable[..., Left]) -> None:
-    """prepare, pretrain, the same again, export of both networks, transformers: each says where, and what comes next."""
+    """prepare, pretrain, the same again, export of both, transformers: each says where, and what comes next."""
     assert re.search(r"^  where +data$", way.prepared.printed, re.MULTILINE)
     assert re.search(r"^  next +electrain pretrain electra_tiny --data data --out ", way.prepared.printed, re.MULTILINE)
     saved = Path("run/checkpoints/step-000006")
@@ -386,8 +403,7 @@ def test_the_whole_way(way: Way, here: Callable[..., Left]) -> None:
 
 def test_prepare_again_has_nothing_to_do(way: Way) -> None:
     before = contents(way.data)
-    options = "--documents blank-lines --vocab-size 320 --validation 0.05 --workers 1".split()
-    left = finish(start("prepare", "--corpus", "texts.txt", "--out", "data", *options, cwd=way.folder))
+    left = finish(start(*PREPARE, cwd=way.folder))
     assert left.printed.startswith("data is prepared already, with these settings; nothing to do.\n")
     assert contents(way.data) == before
 
@@ -401,7 +417,7 @@ def test_the_name_on_the_hub_stands_on_the_card(
         pushed.append((folder, name))
         return "the address"
 
-    monkeypatch.setattr("electrain.hub.export.push", push)
+    monkeypatch.setattr(import_module("electrain.hub.export"), "push", push)
     left = here("export", way.run, "--out", tmp_path / "model", "--push-to-hub", "me/mine", "--checkpoint", 6)
     assert left.code == 0 and "on the Hub: the address" in left.printed
     assert pushed == [(tmp_path / "model", "me/mine")]
@@ -497,7 +513,7 @@ def test_a_recipe_of_ones_own(way: Way, here: Callable[..., Left], tmp_path: Pat
 
 def test_signals_save_and_say_how_to_go_on(way: Way, tmp_path: Path) -> None:
     signals = {signal.SIGINT: 130, signal.SIGTERM: 143}
-    # Too many steps to end by itself; at this length of run the disk is not asked for a checkpoint either.
+    # Too many steps to end by themselves.
     running = {
         number: start(*pretrain(way.data, tmp_path / number.name), "--steps", 10**6, "--save-minutes", 0)
         for number in signals

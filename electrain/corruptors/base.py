@@ -54,4 +54,4 @@ class Corruptor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch, encoder: Encoder, progress: Float[Tensor, ""]) -> Corrupted:
-        """Damage a batch; `progress` is the fraction of training done, a tensor, so that a curriculum never recompiles."""
+        """Damage a batch; `progress` is the fraction of training done, a tensor: a curriculum never recompiles."""

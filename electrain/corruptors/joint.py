@@ -24,7 +24,7 @@ class Joint(Corruptor):
 
     @dataclass(frozen=True)
     class Config(Corruptor.Config):
-        """ELECTRA-Small's generator: a quarter of the width, the embeddings shared (ELECTRA, section 3.2 and table 6)."""
+        """ELECTRA-Small's generator: a quarter of the width, embeddings shared (ELECTRA, section 3.2, table 6)."""
 
         rate: float = 0.15
         """Share of the non-special tokens that is selected (25 % for Large)."""

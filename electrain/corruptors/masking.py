@@ -9,9 +9,7 @@ from electrain.randomness import Stream, uniform
 from electrain.vocab import Vocab
 
 
-def mask(
-    batch: Batch, picked: Selection, vocab: Vocab, *, masked: float, random: float
-) -> Int[Tensor, "b t"]:
+def mask(batch: Batch, picked: Selection, vocab: Vocab, *, masked: float, random: float) -> Int[Tensor, "b t"]:
     """The text with a share `masked` of the selected places as [MASK], `random` as any token, the rest as they were.
 
     BERT: 0.8 and 0.1; ELECTRA's generator: 0.85 and 0 (official code; the paper's text does not say).

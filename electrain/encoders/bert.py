@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -154,7 +154,8 @@ class Bert(Encoder):
         self.norm_eps = config.norm_eps
         self.embeddings = share if share is not None else Embeddings(config, vocab)
         self.project = nn.Linear(config.embedding, config.hidden) if config.embedding != config.hidden else None
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        layers = [Layer(config) for _ in range(config.layers)]
+        self.layers = nn.ModuleList(layers)
         self.layers.apply(self.start)
         if self.project is not None:
             self.start(self.project)
@@ -162,9 +163,12 @@ class Bert(Encoder):
             self.embeddings.apply(self.start)
             if config.position_start == "sinusoid":
                 table = sinusoids(config.positions, config.embedding)
-                self.embeddings.positions.weight.data.copy_(table * config.init_scale * math.sqrt(2.0))
+                cast(Embeddings, self.embeddings).positions.weight.data.copy_(
+                    table * config.init_scale * math.sqrt(2.0)
+                )
         if config.attention_start == "local":
-            look_near(self.layers, config.embedding, config.hidden, config.heads)
+            projections = [layer.attention.qkv.weight for layer in layers]
+            look_near(projections, config.embedding, config.hidden, config.heads)
             if self.project is not None:
                 pass_positions(self.project)
             if share is None:
@@ -173,7 +177,7 @@ class Bert(Encoder):
 
     @property
     def tokens(self) -> nn.Embedding:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.embeddings.tokens
+        return cast(Embeddings, self.embeddings).tokens
 
     def start(self, module: nn.Module) -> None:
         """Fresh weights: truncated normal matrices and tables, zero biases (BERT's official code)."""

@@ -29,7 +29,7 @@ class MlmHead(nn.Module):
 
 @final
 class RtdHead(nn.Module):
-    """Replaced-token head: dense, GELU, one logit, positive where the token looks replaced (ELECTRA's official code)."""
+    """Replaced-token head: dense, GELU, one logit, positive where a token looks replaced (ELECTRA's official code)."""
 
     def __init__(self, encoder: Encoder):
         super().__init__()

@@ -1,7 +1,7 @@
 """How positions start: sinusoids, and attention heads that find their neighbours by them.
 
-A small post-LN encoder with the usual start spends its first millions of tokens at the unigram level, because heads have
-to discover "the word before" from nothing. Sinusoids make a shift by n places a rotation, so a head can be started there.
+A small post-LN encoder with the usual start spends its first millions of tokens at the unigram level, because heads
+have to discover "the word before" from nothing. Sinusoids make a shift by n places a rotation: a head can be started there.
 """
 
 import math
@@ -30,12 +30,13 @@ def sinusoids(places: int, width: int) -> Float[Tensor, "places width"]:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
 
 
-def look_near(layers: Iterable[nn.Module], table: int, width: int, heads: int) -> None:
-    """Start queries and keys of every head so that it looks at one neighbour: -1, +1, -2, +2, ... and back, head by head.
+def look_near(projections: Iterable[Tensor], table: int, width: int, heads: int) -> None:
+    """Start queries and keys of every head so that it looks at one neighbour: -1, +1, -2, +2, ... over and over.
 
     Keys read the fastest pairs of the position; queries read the same pairs, turned by the head's distance, so that
     query i and key j agree most at j = i + distance. Values stay as they were.
 
+    projections:  weights (3 width, width) of queries, keys and values, a layer each
     table, width: sizes of the embeddings and of the layers, whose first `POSITION` columns are the position's
     """
     size = width // heads
@@ -44,8 +45,8 @@ def look_near(layers: Iterable[nn.Module], table: int, width: int, heads: int) -
         rate = rates(table)[:pairs]
     # After LayerNorm a place's vector has unit variance: a pair's squared length is about 1.
     gain = math.sqrt(PEAK * math.sqrt(size) / pairs)
-    for number, layer in enumerate(layers):
-        weight = layer.attention.qkv.weight.data
+    for number, projection in enumerate(projections):
+        weight = projection.data
         for head in range(heads):
             turn_number = (number * heads + head) % max(4, heads)
             distance = (turn_number // 2 + 1) * (-1 if turn_number % 2 == 0 else 1)

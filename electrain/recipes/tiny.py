@@ -1,8 +1,8 @@
-"""Runs of minutes to an hour on two CPU cores: the quickstart's, its BERT counterpart, and a Small. All settings are ours.
+"""Runs of minutes to an hour on two CPU cores: the quickstart's, its BERT counterpart, and a Small. Settings are ours.
 
 In so few tokens the usual start never leaves the unigram level (docs/LOG.md): here matrices start at 1/sqrt(fan-in),
-positions as sinusoids, heads at their neighbours, nothing is dropped, and Adam's second beta is 0.98. The generator is half as
-wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md).
+positions as sinusoids, heads at their neighbours, nothing is dropped, and Adam's second beta is 0.98. The generator is half
+as wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md).
 """
 
 from electrain.corruptors.joint import Joint
@@ -64,7 +64,7 @@ def bert_tiny() -> Run:
 
 
 def electra_small_hour() -> Run:
-    """ELECTRA-Small's encoder for about an hour on two CPU cores, 10M tokens; ours. Figures: records/electra_small_hour."""
+    """ELECTRA-Small's encoder for about an hour on two CPU cores, 10M tokens; ours. See records/electra_small_hour."""
     return Run(
         recipe="electra_small_hour",
         system=System.Config(HOUR, Joint.Config(width=1 / 2, depth=1 / 3), Rtd.Config(), weight=50.0),
