@@ -1,7 +1,7 @@
 """How positions start: sinusoids, and attention heads that find their neighbours by them.
 
 A small post-LN encoder with the usual start spends its first millions of tokens at the unigram level, because heads
-have to discover "the word before" from nothing. Sinusoids make a shift by n places a rotation: a head can be started there.
+have to discover "the word before" from nothing. Sinusoids make a shift a rotation, so a head can be started there.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Runs of minutes to an hour on two CPU cores: the quickstart's, its BERT counterpart, and a Small. Settings are ours.
 
 In so few tokens the usual start never leaves the unigram level (docs/LOG.md): here matrices start at 1/sqrt(fan-in),
-positions as sinusoids, heads at their neighbours, nothing is dropped, and Adam's second beta is 0.98. The generator is half
+positions as sinusoids, heads at their neighbours, nothing is dropped, Adam's second beta is 0.98. The generator is half
 as wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md).
 """
 
