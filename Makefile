@@ -53,12 +53,12 @@ clean: ## remove the environments and caches; runs/ stays
 
 .venv/.base: .venv/.python pyproject.toml constraints.txt
 	@echo "Installing electrain into .venv (once; some minutes)"
-	@.venv/bin/python $(PIP) install -e . -c constraints.txt
+	@.venv/bin/python $(PIP) install --quiet -e . -c constraints.txt
 	@touch $@
 
 .venv/.dev: .venv/.python pyproject.toml constraints.txt
 	@echo "Installing electrain and the tools of its developers into .venv (once; some minutes)"
-	@.venv/bin/python $(PIP) install -e '.[dev]' -c constraints.txt
+	@.venv/bin/python $(PIP) install --quiet -e '.[dev]' -c constraints.txt
 	@touch .venv/.base $@
 
 .venv-lowest/.python:
@@ -70,5 +70,5 @@ constraints-lowest.txt: .venv-lowest/.python pyproject.toml .ci/lowest.py
 
 .venv-lowest/.dev: constraints-lowest.txt
 	@echo "Installing the oldest allowed versions into .venv-lowest (once; some minutes)"
-	@.venv-lowest/bin/python $(PIP) install -e '.[dev]' -c constraints-lowest.txt
+	@.venv-lowest/bin/python $(PIP) install --quiet -e '.[dev]' -c constraints-lowest.txt
 	@touch $@

@@ -38,7 +38,7 @@ def electra_tiny() -> Run:
     return Run(
         recipe="electra_tiny",
         system=System.Config(TINY, Joint.Config(width=1 / 2, depth=1 / 4), Rtd.Config(), weight=50.0),
-        steps=2_000,
+        steps=2_700,
         batch=32,
         length=64,
         optim=QUICK,
@@ -53,7 +53,7 @@ def bert_tiny() -> Run:
     return Run(
         recipe="bert_tiny",
         system=System.Config(TINY, Mask.Config(), Mlm.Config()),
-        steps=2_000,
+        steps=2_700,
         batch=32,
         length=64,
         optim=QUICK,
