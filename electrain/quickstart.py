@@ -70,7 +70,7 @@ Where everything lies ({minutes} min {seconds} s):
 
 Next, with your own text (files, folders, .jsonl, .parquet):
   electrain prepare --corpus TEXT... --out data/mine
-  electrain pretrain electra_small --data data/mine --out runs/mine --steps 100000
+  electrain pretrain electra_small_hour --data data/mine --out runs/mine     (with a GPU: electra_small)
   electrain export runs/mine --out models/mine""")
 
 
