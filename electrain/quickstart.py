@@ -1,5 +1,6 @@
 """The whole story on the built-in corpus: prepare, train, evaluate, export, reload, and look at three sentences."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ def quickstart(out: Path, run: Run | None = None, corpus: str = BUILTIN) -> None
 
     A second call goes on where the first was stopped. UserError if OUT holds something else.
     """
+    from transformers import AutoTokenizer
+
     began = time.monotonic()
     run = electra_tiny() if run is None else run
     data, run_dir = out / "data", out / "run"
@@ -57,9 +60,10 @@ def quickstart(out: Path, run: Run | None = None, corpus: str = BUILTIN) -> None
     folders = {part: export(run_dir, out / part, part=part) for part in ("discriminator", "generator")}
     difference = reload(system, folders["discriminator"], loader)
     print(report(swaps, samples))
-    if lines := look(folders["discriminator"], shards, frequencies):
+    tokenizer = AutoTokenizer.from_pretrained(folders["discriminator"])
+    if looks := look(folders["discriminator"], sentences(shards, tokenizer, frequencies)):
         print("\nOne word of each of these held-out sentences was exchanged. The most suspicious is marked [so]:\n")
-        print("\n".join(f"  {line}" for line in lines))
+        print(tell(looks))
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"""
 Where everything lies ({minutes} min {seconds} s):
@@ -115,54 +119,90 @@ class Sentence:
     new: str
 
 
-def look(folder: Path, shards: Shards, frequencies: np.ndarray) -> list[str]:
-    """Three held-out sentences, read by the exported discriminator: the swap said, the most suspicious word marked."""
+@dataclass(frozen=True)
+class Look:
+    """What the discriminator made of a sentence: `worst` is the place of the word it finds most suspicious."""
+
+    sentence: Sentence
+    worst: int
+
+    @property
+    def noticed(self) -> bool:
+        """Whether that is the exchanged word."""
+        return self.worst == self.sentence.place
+
+    def lines(self) -> str:
+        """The sentence as the discriminator read it, the most suspicious word in brackets; then the truth."""
+        words, place = list(self.sentence.words), self.sentence.place
+        old, words[place] = words[place], self.sentence.new
+        words[self.worst] = f"[{words[self.worst]}]"
+        verdict = "noticed" if self.noticed else "missed"
+        return f'{" ".join(words)}\n      ("{old}" became "{self.sentence.new}": {verdict})'
+
+
+def look(folder: Path, found: list[Sentence]) -> list[Look]:
+    """Sentences read by the exported discriminator through transformers; a word counts as its worst token."""
     from transformers import AutoModelForPreTraining, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with quiet():
         model = AutoModelForPreTraining.from_pretrained(folder).eval()
-    lines = []
-    for sentence in sentences(shards, tokenizer, frequencies):
+    looks = []
+    for sentence in found:
         words = [*sentence.words[: sentence.place], sentence.new, *sentence.words[sentence.place + 1 :]]
         coded = tokenizer(words, is_split_into_words=True, truncation=True, return_tensors="pt")
         with torch.no_grad():
-            logits = model(**coded).logits[0]
-        worst = max(
-            range(len(words)),
-            key=lambda word: max(
-                (logits[i].item() for i, owner in enumerate(coded.word_ids()) if owner == word), default=-1e9
-            ),
-        )
-        shown = " ".join(f"[{word}]" if i == worst else word for i, word in enumerate(words))
-        verdict = "noticed" if worst == sentence.place else "missed"
-        lines.append(f'{shown}\n      ("{sentence.words[sentence.place]}" became "{sentence.new}": {verdict})')
-    return lines
+            logits = model(**coded).logits[0].tolist()
+        scores = [-math.inf] * len(words)
+        for logit, owner in zip(logits, coded.word_ids(), strict=True):
+            if owner is not None:
+                scores[owner] = max(scores[owner], logit)
+        looks.append(Look(sentence, scores.index(max(scores))))
+    return looks
+
+
+def tell(looks: list[Look]) -> str:
+    """Three sentences, the first two in which it noticed and the first in which it did not; and how often it does."""
+    right, wrong = [seen for seen in looks if seen.noticed], [seen for seen in looks if not seen.noticed]
+    shown = "\n".join(f"  {seen.lines()}" for seen in (right[:2] + wrong + right[2:])[:3])
+    chance = sum(1 / len(seen.sentence.words) for seen in looks) / len(looks)
+    share = len(right) / len(looks)
+    told = f"noticed in {share:.0%} of {len(looks)} such sentences; a blind guess would be right in {chance:.0%}"
+    return f"{shown}\n\n  {told}"
 
 
 def sentences(
-    shards: Shards, tokenizer: "PreTrainedTokenizerBase", frequencies: np.ndarray, count: int = 3
+    shards: Shards, tokenizer: "PreTrainedTokenizerBase", frequencies: np.ndarray, count: int = 100
 ) -> list[Sentence]:
-    """The first plain sentences of evenly spaced held-out places, a word of each exchanged for another by frequency."""
+    """The first plain sentence of each of evenly spaced held-out places, one word exchanged for another.
+
+    The new word is any of the held-out text, each as likely, that is one token and stands 20 times in the training
+    text.
+    """
     random = np.random.default_rng(0)
-    counts = {token: int(frequencies[i]) for token, i in tokenizer.get_vocab().items()}
-    known = sorted((token, n) for token, n in counts.items() if n and token.isalpha() and len(token) > 3)
+    window = min(300, shards.tokens)
+    starts = np.linspace(0, shards.tokens - window, 3 * count).astype(np.int64)
+    rows = shards.gather(starts, window).astype(np.int64)
+    texts = [str(tokenizer.decode(row.tolist())).replace("[SEP]", ". ") for row in rows]
+    common = {token for token, i in tokenizer.get_vocab().items() if frequencies[i] >= 20}
+    known = sorted({word for text in texts for word in text.split() if _plain(word) and word in common})
     if not known:
         return []
-    chances = np.array([n for _, n in known], float)
     found: list[Sentence] = []
-    window = min(300, shards.tokens)
-    for start in np.linspace(0, shards.tokens - window, 60).astype(np.int64):
-        text = str(tokenizer.decode(shards.gather(np.array([start]), window)[0].astype(np.int64).tolist()))
-        for piece in text.replace("[SEP]", ". ").split(". ")[1:-1]:
+    for text in texts:
+        for piece in text.split(". ")[1:-1]:
             words = piece.split()
-            plain = [i for i, word in enumerate(words) if word.isalpha() and len(word) > 3]
-            if 9 <= len(words) <= 16 and len(plain) >= 5 and all(w.isalpha() or w == "," for w in words):
-                place = int(random.choice(plain[1:]))
-                new = known[random.choice(len(known), p=chances / chances.sum())][0]
+            places = [i for i, word in enumerate(words) if _plain(word)]
+            if 9 <= len(words) <= 16 and len(places) >= 5 and all(w.isalpha() or w == "," for w in words):
+                place = int(random.choice(places[1:]))
+                new = known[random.integers(len(known))]
                 if new != words[place] and words not in [other.words for other in found]:
                     found.append(Sentence(words, place, new))
                     break
         if len(found) == count:
             break
     return found
+
+
+def _plain(word: str) -> bool:
+    return word.isalpha() and len(word) > 3

@@ -19,7 +19,7 @@ from electrain.data.shards import Shards
 from electrain.encoders.bert import Bert
 from electrain.errors import UserError
 from electrain.judge import Verdict
-from electrain.quickstart import Sentence, look, quickstart, reload, report, sentences
+from electrain.quickstart import Look, Sentence, look, quickstart, reload, report, sentences, tell
 from electrain.recipes.tiny import electra_tiny
 from electrain.run import Run
 from electrain.system import System
@@ -128,7 +128,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_sentences_have_one_word_exchanged(story: Story) -> None:
     tokenizer = AutoTokenizer.from_pretrained(story.out / "discriminator")
-    found = sentences(story.shards, tokenizer, story.frequencies)
+    found = sentences(story.shards, tokenizer, story.frequencies, count=3)
     assert len(found) == 3 and len({tuple(sentence.words) for sentence in found}) == 3
     held_out = [line.lower().rstrip(".") for text in prose.documents(300) for line in text.split(". ")]
     for sentence in found:
@@ -136,8 +136,8 @@ def test_sentences_have_one_word_exchanged(story: Story) -> None:
         old = sentence.words[sentence.place]
         assert 0 < sentence.place < len(sentence.words) and old.isalpha() and len(old) > 3
         assert sentence.new != old and sentence.new in tokenizer.get_vocab()
-        assert story.frequencies[tokenizer.get_vocab()[sentence.new]] > 0
-    assert found == sentences(story.shards, tokenizer, story.frequencies)
+        assert story.frequencies[tokenizer.get_vocab()[sentence.new]] >= 20
+    assert found == sentences(story.shards, tokenizer, story.frequencies, count=3)
     assert len(sentences(story.shards, tokenizer, story.frequencies, count=1)) == 1
 
 
@@ -146,16 +146,15 @@ def test_sentences_of_hardly_any_text(story: Story, monkeypatch: pytest.MonkeyPa
     tokenizer = AutoTokenizer.from_pretrained(story.out / "discriminator")
     shards = story.shards
     monkeypatch.setattr(shards, "tokens", 60)
-    assert len(sentences(shards, tokenizer, story.frequencies)) <= 3
+    assert len(sentences(shards, tokenizer, story.frequencies, count=3)) <= 3
     assert sentences(story.shards, tokenizer, np.zeros_like(story.frequencies)) == []
 
 
 def test_look_marks_the_most_suspicious_word(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["the", "silent", "river", "follows", "the", "yellow", "stone", "beside", "a", "gentle", "window"]
     swapped = [Sentence(words, 2, "engine"), Sentence(words, 9, "zebra")]
-    monkeypatch.setattr("electrain.quickstart.sentences", lambda *_: swapped)
 
-    def suspect(word: str) -> list[str]:
+    def suspect(word: str) -> list[Look]:
         """`look` through a discriminator that dislikes one word."""
         tokenizer = AutoTokenizer.from_pretrained(story.out / "discriminator")
         disliked = tokenizer(word, add_special_tokens=False)["input_ids"]
@@ -170,14 +169,18 @@ def test_look_marks_the_most_suspicious_word(story: Story, monkeypatch: pytest.M
                 return type("Output", (), {"logits": logits})
 
         monkeypatch.setattr(AutoModelForPreTraining, "from_pretrained", lambda *_: Biased())
-        return look(story.out / "discriminator", story.shards, story.frequencies)
+        return look(story.out / "discriminator", swapped)
 
     first, second = suspect("engine")
-    assert first.splitlines()[0] == "the silent [engine] follows the yellow stone beside a gentle window"
-    assert first.splitlines()[1].strip() == '("river" became "engine": noticed)'
-    assert second.endswith('("gentle" became "zebra": missed)') and second.count("[") == 1
+    assert first.noticed and not second.noticed
+    assert first.lines().splitlines()[0] == "the silent [engine] follows the yellow stone beside a gentle window"
+    assert first.lines().splitlines()[1].strip() == '("river" became "engine": noticed)'
+    assert second.lines().endswith('("gentle" became "zebra": missed)') and second.lines().count("[") == 1
+    told = tell([first, second])
+    assert told.index("engine") < told.index("zebra")
+    assert told.endswith("noticed in 50% of 2 such sentences; a blind guess would be right in 9%")
     second = suspect("zebra")[1]  # a word of several tokens, of which one is suspicious
-    assert "beside a [zebra] window" in second and second.endswith("noticed)")
+    assert "beside a [zebra] window" in second.lines() and second.noticed
 
 
 def test_the_table_lines_up() -> None:
