@@ -7,7 +7,7 @@ millions: two multiply-xorshift rounds with a key added before each, which compi
 
 import math
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -111,8 +111,39 @@ def _word(number: int) -> int:
     return (number + 2**31) % 2**32 - 2**31
 
 
+# Opaque, like `fold`: a compiler that saw the same hash in the forward and the backward pass would compute it once and
+# keep a mask of a byte an element in between. Storing and reading that mask takes eight times the hash's own time.
+@torch.library.custom_op("electrain::again", mutates_args=())
+def _again(word: Tensor) -> Tensor:
+    return word.clone()
+
+
+@_again.register_fake
+def _(word: Tensor) -> Tensor:
+    return torch.empty_like(word)
+
+
+class _Dropout(torch.autograd.Function):
+    """Dropout that keeps no mask: the backward pass draws it again from the two words of every row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor, site: int, p: float) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(low, high)
+        ctx.site, ctx.p = site, p
+        return _masked(x, Drop(low, high), site, p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:  # pyright: ignore
+        low, high = ctx.saved_tensors
+        return _masked(grad, Drop(_again(low), _again(high)), ctx.site, ctx.p), None, None, None, None
+
+
+def _masked(x: Tensor, source: Drop, site: int, p: float) -> Tensor:
+    return torch.where(keep(source, site, tuple(x.shape), p), x * (1.0 / (1.0 - p)), 0.0)
+
+
 def dropout(x: Float[Tensor, "..."], p: float, source: Drop | None, site: int) -> Float[Tensor, "..."]:
     """Inverted dropout (Srivastava et al., 2014) with the counter-based mask; the identity without a source."""
     if source is None or p == 0.0:
         return x
-    return torch.where(keep(source, site, tuple(x.shape), p), x * (1.0 / (1.0 - p)), 0.0)
+    return _Dropout.apply(x, source.low, source.high, site, p)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from electrain.encoders.attention import Attention
+from electrain.encoders.attention import Attention, bias
 from electrain.encoders.bert import Bert, Embeddings, sinusoids
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
@@ -33,7 +33,7 @@ def test_both_ways_through_attention_agree() -> None:
     attention = Attention(24, 3, 1e-12)
     x = torch.randn(4, 20, 24, requires_grad=True)
     _, real = text()
-    outs = [attention(x, real, random, 1)[real] for random in (None, source())]
+    outs = [attention(x, bias(real), random, 1)[real] for random in (None, source())]
     torch.testing.assert_close(*outs, rtol=1e-5, atol=1e-6)
     inputs = (x, *attention.parameters())
     grads = [torch.autograd.grad(out.square().sum(), inputs) for out in outs]
@@ -50,7 +50,7 @@ def test_attention_probabilities_are_dropped() -> None:
     weights = scores.masked_fill(~real[:, None, None], -math.inf).softmax(-1)
     weights = weights * keep(source(), 7, (4, 3, 20, 20), 0.4) / 0.6
     expected = attention.out((weights @ v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(attention(x, real, source(), 7), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(attention(x, bias(real), source(), 7), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_every_dropout_has_a_site_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,3 +182,14 @@ def test_compiled_equals_eager() -> None:
     key = row_keys(7, 3, torch.arange(6))
     for eager, compiled in zip(draw(key), torch.compile(draw, fullgraph=True)(key), strict=True):
         assert torch.equal(eager, compiled)
+
+
+def test_the_backward_pass_of_dropout_draws_the_same_mask() -> None:
+    """No mask is kept between the passes: the gradient of what was dropped is 0, of the rest 1 / (1 - p)."""
+    source = drop(torch.arange(6), 3)
+    x = torch.randn(6, 5, 40, requires_grad=True)
+    y = dropout(x, 0.3, source, 9)
+    y.sum().backward()
+    kept = keep(source, 9, (6, 5, 40), 0.3)
+    assert x.grad is not None and torch.equal(x.grad, kept / (1 - 0.3))
+    torch.testing.assert_close(y, x * kept / (1 - 0.3))

@@ -11,6 +11,13 @@ from torch.nn import functional as F
 from electrain.randomness import Drop, dropout
 
 
+def bias(real: Bool[Tensor, "b t"]) -> Float[Tensor, "b 1 1 t"]:
+    """0 at real places, minus infinity at padding. A sum of floats: compiled for a CPU, a choice by a mask of booleans
+    reads them one by one, which takes three times as long.
+    """
+    return torch.zeros(real.shape, device=real.device).masked_fill(~real, -math.inf)[:, None, None, :]
+
+
 @final
 class Attention(nn.Module):
     """Self-attention over the real places, all heads in one projection of 3d columns: queries, keys, values."""
@@ -23,17 +30,17 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], drop: Drop | None, site: int
+        self, x: Float[Tensor, "b t d"], bias: Float[Tensor, "b 1 1 t"], drop: Drop | None, site: int
     ) -> Float[Tensor, "b t d"]:
+        """`bias` is added to the scores: `bias(real)`."""
         b, t, d = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mask = real[:, None, None, :]
         if drop is None or self.dropout == 0.0:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         else:
             # The fused kernels draw dropout from torch's own stateful generator, which no other process and no
             # resumed run could repeat; the plain form takes the counter-based mask.
             scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-            weights = torch.where(mask, scores.float(), -math.inf).softmax(-1)
+            weights = (scores.float() + bias).softmax(-1)
             y = dropout(weights, self.dropout, drop, site).to(v.dtype) @ v
         return self.out(y.transpose(1, 2).reshape(b, t, d))

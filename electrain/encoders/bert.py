@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electrain.cost import Shape, Work, embeddings, layers
-from electrain.encoders.attention import Attention
+from electrain.encoders.attention import Attention, bias
 from electrain.encoders.base import Encoder
 from electrain.encoders.positions import POSITION, look_near, pass_positions, sinusoids
 from electrain.errors import UserError
@@ -56,9 +56,9 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], drop: Drop | None, site: int
+        self, x: Float[Tensor, "b t d"], padding: Float[Tensor, "b 1 1 t"], drop: Drop | None, site: int
     ) -> Float[Tensor, "b t d"]:
-        y = self.attention(x, real, drop, site)
+        y = self.attention(x, padding, drop, site)
         x = self.attention_norm(x + dropout(y, self.dropout, drop, site + 1))
         y = self.down(F.gelu(self.up(x)))
         return self.norm(x + dropout(y, self.dropout, drop, site + 2))
@@ -212,6 +212,7 @@ class Bert(Encoder):
         x = dropout(x, self.config.dropout, drop, 0)
         if self.project is not None:
             x = self.project(x)
+        padding = bias(real)
         for number, layer in enumerate(self.layers[:depth]):
-            x = layer(x, real, drop, 3 * number + 1)
+            x = layer(x, padding, drop, 3 * number + 1)
         return x
