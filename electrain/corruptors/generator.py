@@ -5,11 +5,10 @@ from typing import NamedTuple, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from electrain.batch import Batch, Selection, gather, sample
 from electrain.encoders.base import Encoder
-from electrain.encoders.head import MlmHead
+from electrain.encoders.head import MlmHead, masked_lm
 from electrain.metrics import Metrics, mean
 from electrain.randomness import Stream, drop, uniform
 
@@ -46,26 +45,9 @@ class Generator(nn.Module):
         u = uniform(batch.key, Stream.SAMPLE, picked.index)
         # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
         sampled = sample(logits, u)
-        return Proposal(*score(logits, target, picked, sampled))
-
-
-def score(
-    logits: Float[Tensor, "b k v"], target: Int[Tensor, "b k"], picked: Selection, sampled: Int[Tensor, "b k"]
-) -> tuple[Float[Tensor, ""], Int[Tensor, "b k"], Metrics]:
-    """Mean cross-entropy of the true tokens over valid places, the sample passed on, and metrics.
-
-    The entropy of the proposals is estimated by -log p(sample), whose mean it is: no further pass over the vocabulary.
-    """
-    nll = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view(target.shape)
-    weight = picked.valid.float()
-    loss = (nll * weight).sum() / weight.sum().clamp(min=1)
-    with torch.no_grad():
-        right = logits.gather(2, target[..., None]).squeeze(2)
-        drawn = logits.gather(2, sampled[..., None]).squeeze(2)
-        surprise = nll.detach() + (right - drawn).float()
-        metrics = {
-            "mlm_loss": mean(nll.detach(), picked.valid),
-            "mlm_accuracy": mean(right >= logits.amax(2), picked.valid),
-            "generator_entropy": mean(surprise, picked.valid),
-        }
-    return loss, sampled, metrics
+        loss, nll, metrics = masked_lm(logits, target, picked.valid)
+        with torch.no_grad():
+            # -log p(sample), whose mean is the entropy of the proposals: no further pass over the vocabulary.
+            right, drawn = (logits.gather(2, token[..., None]).squeeze(2) for token in (target, sampled))
+            metrics["generator_entropy"] = mean(nll + (right - drawn).float(), picked.valid)
+        return Proposal(loss, sampled, metrics)

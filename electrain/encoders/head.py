@@ -3,11 +3,12 @@
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electrain.encoders.base import Encoder
+from electrain.metrics import Metrics, mean
 
 
 @final
@@ -25,6 +26,20 @@ class MlmHead(nn.Module):
     def forward(self, hidden: Float[Tensor, "*n d"], table: Float[Tensor, "v e"]) -> Float[Tensor, "*n v"]:
         """Logits over the vocabulary, by the token table of the encoder that the head is tied to."""
         return F.linear(self.norm(F.gelu(self.dense(hidden))), table, self.bias)
+
+
+def masked_lm(
+    logits: Float[Tensor, "b k v"], target: Int[Tensor, "b k"], valid: Bool[Tensor, "b k"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "b k"], Metrics]:
+    """Mean cross-entropy of the true tokens over valid slots (Devlin et al., 2019, section 3.1); that of every slot,
+    without gradient; loss and accuracy as metrics.
+    """
+    nll = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view(target.shape)
+    weight = valid.float()
+    with torch.no_grad():
+        right = logits.gather(2, target[..., None]).squeeze(2) >= logits.amax(2)
+        metrics = {"mlm_loss": mean(nll.detach(), valid), "mlm_accuracy": mean(right, valid)}
+    return (nll * weight).sum() / weight.sum().clamp(min=1), nll.detach(), metrics
 
 
 @final

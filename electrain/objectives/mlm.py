@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from electrain.batch import Batch, gather
 from electrain.corruptors.base import Corrupted
 from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
-from electrain.encoders.head import MlmHead
-from electrain.metrics import mean
+from electrain.encoders.head import MlmHead, masked_lm
 from electrain.objectives.base import Objective, Scored
 from electrain.vocab import Vocab
 
@@ -39,12 +36,5 @@ class Mlm(Objective):
     def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
         logits = self.head(gather(hidden, seen.picked.index), encoder.tokens.weight)
         target = batch.ids.gather(1, seen.picked.index)
-        nll = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view(target.shape)
-        weight = seen.picked.valid.float()
-        with torch.no_grad():
-            right = logits.gather(2, target[..., None]).squeeze(2) >= logits.amax(2)
-            metrics = {
-                "mlm_loss": mean(nll.detach(), seen.picked.valid),
-                "mlm_accuracy": mean(right, seen.picked.valid),
-            }
-        return Scored((nll * weight).sum() / weight.sum().clamp(min=1), metrics)
+        loss, _, metrics = masked_lm(logits, target, seen.picked.valid)
+        return Scored(loss, metrics)

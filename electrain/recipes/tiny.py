@@ -5,6 +5,8 @@ positions as sinusoids, heads at their neighbours, nothing is dropped, Adam's se
 as wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md).
 """
 
+from dataclasses import replace
+
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.encoders.bert import Bert
@@ -50,17 +52,7 @@ def electra_tiny() -> Run:
 
 def bert_tiny() -> Run:
     """The quickstart's encoder trained by masked LM, 80/10/10, for as many steps; ours."""
-    return Run(
-        recipe="bert_tiny",
-        system=System.Config(TINY, Mask.Config(), Mlm.Config()),
-        steps=2_700,
-        batch=32,
-        length=64,
-        optim=QUICK,
-        eval_every=500,
-        eval_rows=512,
-        save_every=500,
-    )
+    return replace(electra_tiny(), recipe="bert_tiny", system=System.Config(TINY, Mask.Config(), Mlm.Config()))
 
 
 def electra_small_hour() -> Run:
