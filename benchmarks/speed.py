@@ -23,7 +23,7 @@ from electrain.compute import Compute, Step, casting
 from electrain.corruptors.joint import Joint
 from electrain.encoders.bert import Bert
 from electrain.objectives.rtd import Rtd
-from electrain.optim import Adam
+from electrain.optim.adam import Adam
 from electrain.randomness import row_keys
 from electrain.start import machine, versions
 from electrain.system import System

@@ -5,8 +5,11 @@ operations (`randomness.py`). Nothing is drawn from a stateful generator, so a r
 a compiled run select the same places and sample from the same uniforms.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,6 +25,7 @@ class Batch(NamedTuple):
     real      (b, t) bool    False at padding
     maskable  (b, t) bool    may be selected: real and not a special token
     key       (b,)   int64   the row's source of randomness: `randomness.row_keys(seed, step, row)`
+    extra     what a system asked the loader to read beside the text (see `Reader`), rows along the first axis
     """
 
     ids: Int[Tensor, "b t"]
@@ -29,6 +33,19 @@ class Batch(NamedTuple):
     real: Bool[Tensor, "b t"]
     maskable: Bool[Tensor, "b t"]
     key: Int[Tensor, " b"]
+    extra: tuple[Tensor, ...] = ()
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Every tensor through a function."""
+        return Batch(*map(function, self[:5]), extra=tuple(map(function, self.extra)))
+
+
+class Reader(ABC):
+    """Reads beside the text what belongs to its rows."""
+
+    @abstractmethod
+    def take(self, rows: Int[np.ndarray, " b"], epochs: Int[np.ndarray, " b"]) -> tuple[np.ndarray, ...]:
+        """Arrays with one entry a row along the first axis, for rows by their number and the epoch they are read in."""
 
 
 class Selection(NamedTuple):
@@ -46,8 +63,10 @@ def slots(rate: float, length: int) -> int:
     return max(1, round(rate * length))
 
 
-def select(batch: Batch, rate: float, *, replacement: bool = False) -> Selection:
+def select(batch: Batch, rate: float, *, replacement: bool = False, now: Float[Tensor, ""] | None = None) -> Selection:
     """Choose round(rate * maskable) places of every row, uniformly among its maskable tokens.
+
+    now: a rate of this moment, at most `rate`: the slots stay as many, and fewer are valid.
 
     Without replacement (the default) all chosen places differ. With replacement, places are drawn independently, as in
     the official ELECTRA code, and a repeated draw is dropped: at 15 % of 128 about 13.8 % of the tokens remain. (The
@@ -56,7 +75,7 @@ def select(batch: Batch, rate: float, *, replacement: bool = False) -> Selection
     length = batch.ids.shape[1]
     k = slots(rate, length)
     count = batch.maskable.sum(1, keepdim=True)
-    share = torch.clamp((count * rate + 0.5).floor(), min=1).minimum(count)
+    share = torch.clamp((count * (rate if now is None else now) + 0.5).floor(), min=1).minimum(count)
     if replacement:
         first = torch.argsort((~batch.maskable).to(torch.int8), dim=1, stable=True)
         slot = torch.arange(k, device=batch.ids.device)

@@ -2,18 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from electrain.batch import Batch
 from electrain.errors import UserError
-from electrain.system import Output
+from electrain.systems.base import Output, Pretraining
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,21 @@ def casting(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
 class Step:
     """A system's forward pass in the run's number format, compiled as one graph with static shapes where that works.
 
+    A system that runs in several variants has one graph for each.
+
     The compiler works at the first call (forward and backward together); where it fails, one line says why and the
     system runs as it is, with the same numbers to rounding.
     """
 
-    def __init__(self, system: nn.Module, dtype: torch.dtype, compile: bool, say: Callable[[str], None]):
+    def __init__(self, system: Pretraining, dtype: torch.dtype, compile: bool, say: Callable[[str], None]):
         self.system, self.dtype, self.say = system, dtype, say
         self.call: Callable = system
-        self.fresh = compile
+        self.compile = compile
+        self.known: set[Hashable] = set()
 
     def __call__(self, batch: Batch, progress: Tensor) -> Output:
         with casting(batch.ids.device, self.dtype):
-            if self.fresh:
+            if self.compile and self.system.variant() not in self.known:
                 self._compile(batch, progress)
             return self.call(batch, progress)
 
@@ -99,9 +102,10 @@ class Step:
         from torch._dynamo.exc import TorchDynamoException
         from torch._inductor.exc import InductorError
 
-        self.fresh = False
+        self.known.add(variant := self.system.variant())
+        which = "" if variant is None else f" ({variant})"
         began = time.monotonic()
-        self.say("compiling the step: a minute or two the first time, seconds once this machine has compiled it")
+        self.say(f"compiling the step{which}: a minute or two the first time, seconds once it has been compiled here")
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]
@@ -112,6 +116,7 @@ class Step:
             call(batch, progress).loss.backward()
         except (TorchDynamoException, InductorError, OSError) as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            self.call, self.compile = self.system, False
             self.say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
         else:
             self.call = call

@@ -9,10 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from torch import nn
 
-from electrain.cost import Shape, Work
+from electrain.cost import Work
 from electrain.memory import Memory, measure
 from electrain.run import Run
-from electrain.system import System
+from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
 
 # Backward passes in units of the forward pass. Plain: every product needs the gradients of both its factors. The
@@ -70,9 +70,6 @@ class Cost:
 def count(run: Run, vocab_size: int = 30522) -> Cost:
     """Count a run over a vocabulary of `vocab_size`: from its system's structure, without making its weights."""
     system = _structure(run, vocab_size)
-    shape = Shape(run.length, system.corruptor.selected(run.length), vocab_size)
-    encoder = system.encoder
-    work = (*system.corruptor.cost(shape, encoder), *encoder.cost(shape), *system.objective.cost(shape, encoder))
 
     def whole(item: Work, row: int | float, backward: int) -> Operations:
         row *= 1 + backward if item.trained else 1
@@ -80,13 +77,13 @@ def count(run: Run, vocab_size: int = 30522) -> Cost:
 
     plain: dict[str, Operations] = {}
     paper: dict[str, Operations] = {}
-    for item in work:
+    for item in system.cost(run.length, vocab_size):
         for counts, row, backward in ((plain, item.plain, _PLAIN_BACKWARD), (paper, item.paper, _PAPER_BACKWARD)):
             counts[item.part] = _add([counts.get(item.part, Operations(0.0, 0.0, 0.0)), whole(item, row, backward)])
     return Cost(parameters(system), plain, paper)
 
 
-def parameters(system: System) -> Parameters:
+def parameters(system: Pretraining) -> Parameters:
     """Parameters of a built system, split; a shared one counts where it comes first in the order of `Parameters`."""
     seen: set[int] = set()
 
@@ -95,8 +92,7 @@ def parameters(system: System) -> Parameters:
         seen.update(id(parameter) for parameter in new)
         return sum(parameter.numel() for parameter in new)
 
-    encoder = system.encoder
-    return Parameters(*(fresh(part) for part in (encoder.embeddings, encoder, system.objective, system.corruptor)))
+    return Parameters(*(fresh(part) for part in system.split()))
 
 
 def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None = None) -> Group:
@@ -130,7 +126,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
     )
 
 
-def _structure(run: Run, vocab_size: int) -> System:
+def _structure(run: Run, vocab_size: int) -> Pretraining:
     with torch.device("meta"):
         return run.system.build(_vocab(vocab_size))
 

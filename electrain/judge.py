@@ -14,6 +14,7 @@ from electrain.errors import UserError
 from electrain.objectives.rtd import Rtd
 from electrain.randomness import Stream, uniform
 from electrain.system import System
+from electrain.systems.base import Pretraining
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ def unigram_swap(
 
 
 def judge(
-    system: System, loader: Loader, rows: int, frequencies: np.ndarray, rate: float = 0.15
+    system: Pretraining, loader: Loader, rows: int, frequencies: np.ndarray, rate: float = 0.15
 ) -> tuple[Verdict, Verdict]:
     """Verdicts on unigram swaps and on the generator's own samples, over `rows` held-out rows.
 
     UserError if the system is no discriminator.
     """
-    if not isinstance(system.objective, Rtd):
+    if not isinstance(system, System) or not isinstance(system.objective, Rtd):
         raise UserError("judge: this run trains no discriminator (its objective is not rtd)")
     counts = torch.from_numpy(frequencies).double()
     counts[list(loader.vocab.special)] = 0

@@ -22,7 +22,7 @@ from electrain.hub.weights import part_of
 from electrain.judge import Verdict, judge
 from electrain.recipes.tiny import electra_tiny
 from electrain.run import Run
-from electrain.system import System
+from electrain.systems.base import Pretraining
 from electrain.tracking import say
 from electrain.train import pretrain
 
@@ -93,7 +93,7 @@ def report(swaps: Verdict, samples: Verdict) -> str:
 
 
 @torch.no_grad()
-def reload(system: System, folder: Path, loader: Loader) -> float:
+def reload(system: Pretraining, folder: Path, loader: Loader) -> float:
     """Largest difference between our logits and those of the exported folder in transformers; UserError above 1e-4."""
     from transformers import AutoModelForPreTraining
 

@@ -15,7 +15,10 @@ from torch import Tensor
 
 
 class Stream(IntEnum):
-    """Uses of randomness that must be independent of each other for one row and one place."""
+    """Uses of randomness that must be independent of each other for one row and one place.
+
+    A system of your own takes numbers from 1000 on.
+    """
 
     SELECT = 1
     MASK = 2
@@ -24,6 +27,11 @@ class Stream(IntEnum):
     GENERATOR = 5
     DISCRIMINATOR = 6
     EVALUATION = 7
+    MIXTURE = 8
+    NOISE = 9
+    NEIGHBOUR = 10
+    EXIT = 11
+    VIEW = 12
 
 
 def _shift(x: Tensor, by: int) -> Tensor:
@@ -77,10 +85,14 @@ def uniform(key: Int[Tensor, " b"], stream: int, place: Int[Tensor, "_ n"]) -> F
 
 
 class Drop(NamedTuple):
-    """Randomness of dropout for one pass of one network: two words of 32 bits a row, (b,) each."""
+    """Randomness of dropout for one pass of one network: two words of 32 bits a row, (b,) each.
+
+    rate: () stands in for the network's own rates, for a rate that moves during training
+    """
 
     low: Int[Tensor, " b"]
     high: Int[Tensor, " b"]
+    rate: Float[Tensor, ""] | None = None
 
 
 def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
@@ -89,7 +101,7 @@ def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
     return Drop(folded.to(torch.int32), (folded >> 32).to(torch.int32))
 
 
-def keep(source: Drop, site: int, shape: tuple[int, ...], p: float) -> Bool[Tensor, "..."]:
+def keep(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor) -> Bool[Tensor, "..."]:
     """Dropout mask of the given shape (its first axis is the batch): False with probability p, to 2**-32.
 
     site: number of the place in the network, distinct within a pass. Source: two multiply-xorshift rounds over a
@@ -99,11 +111,12 @@ def keep(source: Drop, site: int, shape: tuple[int, ...], p: float) -> Bool[Tens
     if size >= 2**31:
         raise ValueError(f"dropout over {size} elements a row: the counter holds 31 bits")
     counter = torch.arange(size, dtype=torch.int32, device=source.low.device).view(1, *shape[1:])
-    low, high = (word.view(-1, *(1,) * (len(shape) - 1)) for word in source)
+    low, high = (word.view(-1, *(1,) * (len(shape) - 1)) for word in source[:2])
     x = counter * 0x2C1B3C6D + (low + _word(site * 0x9E3779B1))
     x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D + (high + _word(site * 0x85EBCA77))
     x = (x ^ ((x >> 15) & 0x1FFFF)) * _word(0x846CA68B)
-    return (x ^ ((x >> 16) & 0xFFFF)) >= round(p * 2**32) - 2**31
+    below = (p.double() * 2**32).round().long() if isinstance(p, Tensor) else round(p * 2**32)
+    return (x ^ ((x >> 16) & 0xFFFF)) >= below - 2**31
 
 
 def _word(number: int) -> int:
@@ -127,23 +140,24 @@ class _Dropout(torch.autograd.Function):
     """Dropout that keeps no mask: the backward pass draws it again from the two words of every row."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor, site: int, p: float) -> Tensor:  # pyright: ignore
-        ctx.save_for_backward(low, high)
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor, rate: Tensor | None, site: int, p: float) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(low, high, rate)
         ctx.site, ctx.p = site, p
-        return _masked(x, Drop(low, high), site, p)
+        return _masked(x, Drop(low, high), site, p if rate is None else rate)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:  # pyright: ignore
-        low, high = ctx.saved_tensors
-        return _masked(grad, Drop(_again(low), _again(high)), ctx.site, ctx.p), None, None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        low, high, rate = ctx.saved_tensors
+        words = Drop(_again(low), _again(high))
+        return _masked(grad, words, ctx.site, ctx.p if rate is None else rate), None, None, None, None, None
 
 
-def _masked(x: Tensor, source: Drop, site: int, p: float) -> Tensor:
-    return torch.where(keep(source, site, tuple(x.shape), p), x * (1.0 / (1.0 - p)), 0.0)
+def _masked(x: Tensor, source: Drop, site: int, p: float | Tensor) -> Tensor:
+    return torch.where(keep(source, site, tuple(x.shape), p), x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
 
 
 def dropout(x: Float[Tensor, "..."], p: float, source: Drop | None, site: int) -> Float[Tensor, "..."]:
     """Inverted dropout (Srivastava et al., 2014) with the counter-based mask; the identity without a source."""
-    if source is None or p == 0.0:
+    if source is None or (p == 0.0 and source.rate is None):
         return x
-    return _Dropout.apply(x, source.low, source.high, site, p)
+    return _Dropout.apply(x, source.low, source.high, source.rate, site, p)

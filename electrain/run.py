@@ -14,16 +14,18 @@ from electrain.compute import Compute
 from electrain.data.examples import Full, Packing
 from electrain.errors import UserError
 from electrain.files import write
-from electrain.optim import Adam
-from electrain.system import System
+from electrain.optim.adam import Adam
+from electrain.optim.base import Optim
+from electrain.source import READ
+from electrain.systems.base import Pretraining
 
 
 @dataclass(frozen=True)
 class Run:
     """Everything that decides what a run computes, and how often it speaks."""
 
-    system: System.Config
-    """Encoder, corruptor, objective."""
+    system: Pretraining.Config
+    """What is trained: encoder, corruptor, objective."""
     recipe: str = ""
     """Name of the recipe that the run was made from."""
     steps: int = 1_000_000
@@ -50,12 +52,14 @@ class Run:
     """Last checkpoints kept, beside the best."""
     packing: Packing.Config = field(default_factory=Full.Config)
     """How documents fill rows."""
-    optim: Adam = field(default_factory=Adam)
+    optim: Optim = field(default_factory=Adam)
     """Optimizer and schedule."""
     compute: Compute = field(default_factory=Compute)
     """Device, number format, compilation."""
     track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Trackers beside metrics.jsonl and the progress bar."""
+    first: "Run | None" = None
+    """A run that comes before, made by the same command in OUT/first: this one starts from its networks."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -110,6 +114,17 @@ def differences(old: Run, new: Run) -> list[str]:
 
     compare(old, new, "")
     return found
+
+
+def settled(new: Any, old: Any) -> Any:
+    """`new` with the fields that were read from elsewhere as `old` recorded them."""
+    if not dataclasses.is_dataclass(new) or isinstance(new, type) or type(new) is not type(old):
+        return new
+    values = {}
+    for item in dataclasses.fields(new):
+        ours, theirs = getattr(new, item.name), getattr(old, item.name)
+        values[item.name] = theirs if item.metadata == READ else settled(ours, theirs)
+    return dataclasses.replace(new, **values)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.run import Record, Run, differences
 
+FIRST = "first"  # the folder of the stage before, inside the run's
+
 
 def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     """Make OUT with run.json and the tokenizer, or check that the run in it is this one.
@@ -22,13 +24,13 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     tokenizer = shards.folder / "tokenizer"
     if (out / "run.json").exists():
         old = Record.load(out)
-        if _trained(out):
+        if trained(out):
             if changed := differences(old.run, run):
                 raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
             if old.data_sha256 != digest:
                 raise UserError(f"{out}: was trained on {old.data}, which {shards.folder} does not hold; name that one")
             return
-    elif out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(_foreign(run, path) for path in out.iterdir())):
         raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
     if not tokenizer.is_dir():
         raise UserError(f"{tokenizer}: there is none; the data folder is not whole, run electrain prepare again")
@@ -42,10 +44,16 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
         raise UserError(f"{out}: cannot be made ({error.strerror or error})") from error
 
 
-def _trained(out: Path) -> bool:
+def trained(out: Path) -> bool:
     """Whether the run in `out` has made anything; if not, its start failed, and another may take its place."""
     log = out / "metrics.jsonl"
     return any((out / "checkpoints").glob("*")) or (log.exists() and log.stat().st_size > 0)
+
+
+def _foreign(run: Run, path: Path) -> bool:
+    """Whether a new run's folder must not hold this: hidden files may be there, and the stage before it."""
+    stage = run.first is not None and path.name == FIRST and (path / "run.json").exists()
+    return path.name[0] != "." and not stage
 
 
 def versions() -> dict[str, str]:

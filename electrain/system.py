@@ -1,34 +1,31 @@
-"""corrupt -> encode -> score: all that the training loop ever calls."""
+"""corrupt -> encode -> score: the system that all published pairs of corruptor and objective are."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, final
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from electrain.batch import Batch
+from electrain.batch import Batch, Reader
 from electrain.corruptors.base import Corruptor
+from electrain.cost import Shape, Work
 from electrain.encoders.base import Encoder
 from electrain.metrics import Metrics
 from electrain.objectives.base import Objective
 from electrain.randomness import Stream, drop
+from electrain.source import Source
+from electrain.systems.base import Output, Pretraining, Split
 from electrain.vocab import Vocab
 
 
-class Output(NamedTuple):
-    """loss (), what is minimised; additive metrics."""
-
-    loss: Float[Tensor, ""]
-    metrics: Metrics
-
-
 @final
-class System(nn.Module):
+class System(Pretraining):
     """A corruptor, the encoder that is being pre-trained, and an objective."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Pretraining.Config):
         """The three parts and the weight between them."""
 
         encoder: Encoder.Config
@@ -43,6 +40,12 @@ class System(nn.Module):
         def build(self, vocab: Vocab) -> "System":
             return System(self, vocab)
 
+        def resolve(self, source: Source) -> "System.Config":
+            return replace(self, corruptor=self.corruptor.resolve(source))
+
+        def reader(self, source: Source, length: int) -> Reader | None:
+            return self.corruptor.reader(source, length)
+
     def __init__(self, config: Config, vocab: Vocab):
         super().__init__()
         self.weight = config.weight
@@ -50,12 +53,37 @@ class System(nn.Module):
         self.corruptor = config.corruptor.build(vocab, self.encoder)
         self.objective = config.objective.build(vocab, self.encoder)
 
+    def start(self, source: Source) -> str:
+        return self.corruptor.start(source, self.encoder)
+
+    def before(self, step: int, seed: int) -> None:
+        self.corruptor.before(step, seed)
+
+    def variant(self) -> Hashable:
+        return self.corruptor.variant()
+
+    def after(self, step: int, metrics: Metrics) -> None:
+        self.corruptor.after(step, metrics)
+
+    def split(self) -> Split:
+        return Split(self.encoder.embeddings, self.encoder, self.objective, self.corruptor)
+
+    def cost(self, length: int, vocab_size: int) -> tuple[Work, ...]:
+        shape = Shape(length, self.corruptor.selected(length), vocab_size)
+        aside = self.corruptor.cost(shape, self.encoder)
+        return *aside, *self.encoder.cost(shape), *self.objective.cost(shape, self.encoder)
+
     def forward(self, batch: Batch, progress: Float[Tensor, ""]) -> Output:
-        """Loss and metrics of a batch at a fraction `progress` of training. In evaluation mode nothing is dropped."""
         seen = self.corruptor(batch, self.encoder, progress)
         source = drop(batch.key, Stream.DISCRIMINATOR) if self.training else None
         hidden = self.encoder(seen.ids, batch.real, batch.segments, drop=source, delta=seen.delta)
         scored = self.objective(hidden, seen, batch, self.encoder)
         loss = seen.loss + self.weight * scored.loss
+        metrics = {**seen.metrics, **scored.metrics}
+        if scored.logits is not None:
+            learnt = self.corruptor.feedback(seen, scored.logits, batch)
+            if learnt is not None:
+                loss = loss + learnt.loss
+                metrics |= learnt.metrics
         total = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float)])
-        return Output(loss, {"loss": total, **seen.metrics, **scored.metrics})
+        return Output(loss, {"loss": total, **metrics})

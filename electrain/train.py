@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,47 @@ from electrain.compute import Step
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
 from electrain.errors import Stopped, UserError
+from electrain.hub.source import Folders
 from electrain.metrics import Metrics, add, read
-from electrain.optim import set_rate
-from electrain.run import Run
-from electrain.start import begin
-from electrain.system import System
+from electrain.run import Record, Run, settled
+from electrain.start import FIRST, begin, trained
+from electrain.systems.base import Pretraining
 from electrain.tracking import Bar, Log, say, trackers
 from electrain.watch import Watch
 
 
-def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[[System], str] | None = None) -> Path:
+def pretrain(
+    run: Run, data: Path, out: Path, command: str = "", fill: Callable[[Pretraining], str] | None = None
+) -> Path:
     """Train, or go on with the run in `out`; returns the folder of the last checkpoint.
 
     fill: gives a new run's system its first weights, and says what it did; without it they are random
     UserError for input that cannot be used; Stopped after SIGTERM or Ctrl-C, with everything saved.
     """
+    if run.first is not None and not trained(out):
+        say(f"first stage: {out / FIRST}")
+        pretrain(run.first, data, out / FIRST, command)
+        say(f"second stage: {out}")
     device = run.compute.start()
     dtype = run.compute.precision(device)
     shards = Shards.open(data)
+    source = Folders(data, out / FIRST if run.first is not None else None)
+    # On a run in progress nothing is read from elsewhere any more: it may be gone, or another.
+    run = settled(run, Record.load(out).run) if trained(out) else replace(run, system=run.system.resolve(source))
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     optimizer = run.optim.build(system)
     loader = Loader(
-        run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate
+        run.packing.build(shards, run.length),
+        shards.vocab,
+        batch=run.batch,
+        seed=run.seed,
+        accumulate=run.accumulate,
+        reader=run.system.reader(source, run.length),
     )
     held_out = _held_out(run, data)
 
-    filled = fill(system) if fill is not None and not checkpoint.listed(out) else ""
+    filled = [] if trained(out) else [system.start(source), fill(system) if fill is not None else ""]
 
     begin(run, shards, out, command)  # nothing is written before all of the above fits together
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
@@ -56,8 +71,8 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
         say(f"going on from {newest}")
     elif checkpoint.listed(out):
         raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
-    elif filled:
-        say(filled)
+    for line in filter(None, filled):
+        say(line)
     first = state["step"]
     checkpoint.sweep(out, first)
 
@@ -78,18 +93,22 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
     with _signals() as asked:
         try:
             for step, batches in enumerate(loader.stream(first, run.steps, device), start=first):
-                set_rate(optimizer, rate := run.optim.rate(step, run.steps))
+                rates = run.optim.set_rate(optimizer, step, run.steps)
+                system.before(step, run.seed)
                 progress = torch.full((), step / run.steps, device=device)  # not a copy from the host, which would wait
+                here: Metrics | None = None
                 for batch in batches:
                     output = step_of(_to(batch, device), progress)
                     (output.loss / run.accumulate).backward()
-                    window = add(window, output.metrics)
-                norm = torch.nn.utils.clip_grad_norm_(system.parameters(), run.optim.clip or math.inf)
+                    here = add(here, output.metrics)
+                window = add(window, here or {})
+                norm = run.optim.clip_gradients(system)
                 done = step + 1
                 if device.type == "cpu" or done % run.log_every == 0:
                     _check_finite({"loss": output.loss, "gradient": norm}, done, path)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                system.after(step, here or {})
                 bar.update(done, None)
 
                 if done % run.log_every == 0 or done == run.steps:
@@ -101,7 +120,7 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
                         "data_wait": (loader.waited - waited) / seconds,
                     }
                     began, since, waited = time.monotonic(), done, loader.waited
-                    values |= {"lr": rate, "grad_norm": norm.item()}
+                    values |= {**rates, "grad_norm": norm.item()}
                     log.write({"step": done, "kind": "train", **values, **timing})
                     bar.update(done, values | timing)
                     for other in others:
@@ -144,7 +163,7 @@ def pretrain(run: Run, data: Path, out: Path, command: str = "", fill: Callable[
 
 
 def evaluate(
-    system: System, loader: Loader, run: Run, dtype: torch.dtype, device: torch.device, at: float
+    system: Pretraining, loader: Loader, run: Run, dtype: torch.dtype, device: torch.device, at: float
 ) -> dict[str, float]:
     """Metrics over the run's held-out rows, the same rows and draws every time, without dropout."""
     step_of = Step(system, dtype, compile=False, say=say)
@@ -166,10 +185,10 @@ def _held_out(run: Run, data: Path) -> Loader:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return batch if device.type == "cpu" else Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+    return batch if device.type == "cpu" else batch.map(lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def _norm(system: System) -> Tensor:
+def _norm(system: Pretraining) -> Tensor:
     return torch.nn.utils.get_total_norm([parameter.detach() for parameter in system.parameters()])
 
 

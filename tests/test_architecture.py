@@ -25,14 +25,15 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "vocab randomness files cost",
+        "vocab randomness files cost curriculum",
         "batch",
+        "source",
         "data metrics optim distributed watch",
         "encoders",
         "corruptors",
         "objectives",
-        "system",
-        "compute",
+        "systems",
+        "system compute",
         "run",
         "checkpoint memory tracking start",
         "hub flops report recipes",
@@ -46,7 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # Tighter than the layers. run.py knows the bases only, so that a new system edits no existing file.
 DATA_IMPORTS = {"data", "batch", "vocab", "errors", "randomness", "files"}
-RUN_BASES_ONLY = {"corruptors", "objectives", "encoders"}
+RUN_BASES_ONLY = {"corruptors", "objectives", "encoders", "systems"}
 
 
 def module_name(path: Path) -> str:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from electrain import checkpoint
 from electrain.batch import Batch
 from electrain.errors import UserError
-from electrain.optim import Adam
+from electrain.optim.adam import Adam
 from electrain.randomness import row_keys
 from electrain.system import System
 from tests.training import ELECTRA, VOCAB, one_thread  # noqa: F401 - a fixture

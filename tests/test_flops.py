@@ -23,7 +23,8 @@ from electrain.memory import Live, Memory, Saved, blank, measure
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.recipes.bert import bert_base, bert_small
-from electrain.recipes.electra import LARGE, electra_base, electra_large, electra_small
+from electrain.recipes.electra import electra_base, electra_large, electra_small
+from electrain.recipes.sizes import LARGE
 from electrain.run import Run
 from electrain.system import System
 from electrain.vocab import Vocab
@@ -40,7 +41,7 @@ SYSTEMS = {
 
 def bert_large() -> Run:
     """BERT-Large as the ELECTRA paper compares with it: 1M steps of 256 rows of 512."""
-    return replace(bert_base(), system=System.Config(LARGE, Mask.Config(), Mlm.Config()))
+    return replace(bert_base(), system=System.Config(LARGE.encoder, Mask.Config(), Mlm.Config()))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_memory_is_that_of_a_real_step(
 def test_measuring_memory_needs_none() -> None:
     """A layer of ELECTRA-Large at its batch of 2048 rows takes more than this machine has; half the rows, half."""
     run = replace(bert_large(), batch=2048)
-    run = replace(run, system=replace(run.system, encoder=replace(LARGE, layers=1)))
+    run = replace(run, system=replace(run.system, encoder=replace(LARGE.encoder, layers=1)))
     whole, half = (measure(replace(run, accumulate=parts), replace(VOCAB, size=30522)) for parts in (1, 2))
     assert whole.weights == 4 * sum(count(run).parameters)
     assert whole.activations > 100 * 2**30

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from electrain.errors import UserError
-from electrain.optim import Adam, set_rate
+from electrain.optim.adam import Adam
 from tests.training import ELECTRA, VOCAB
 
 
@@ -34,7 +34,7 @@ def test_adamw_is_the_paper_s(bias_correction: bool) -> None:
     rates = [adam.rate(step, 5) for step in range(5)]
     gradients = {name: np.random.default_rng(1).normal(size=(5, *x.shape)).astype("f4") for name, x in start.items()}
     for step in range(5):
-        set_rate(optimizer, rates[step])
+        assert adam.set_rate(optimizer, step, 5) == {"lr": rates[step]}
         for name, parameter in model.named_parameters():
             parameter.grad = torch.from_numpy(gradients[name][step])
         optimizer.step()
@@ -71,9 +71,11 @@ def test_groups_hold_every_parameter_once() -> None:
         bare = name.endswith("bias") or "norm" in name
         assert (id(parameter) in plain) == bare and (id(parameter) in decayed) != bare, name
     assert id(system.encoder.tokens.weight) in decayed
-    set_rate(optimizer, 0.5)
+    adam = Adam(lr=0.25, schedule="constant", warmup=0)
+    adam.set_rate(optimizer, 0, 10)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
     optimizer.param_groups[1]["scale"] = 0.1
-    set_rate(optimizer, 0.25)
+    adam.set_rate(optimizer, 1, 10)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.025]
 
 
@@ -110,10 +112,10 @@ def test_bad_settings_are_refused() -> None:
 
 
 def test_clip_scales_the_whole_gradient() -> None:
-    """As the loop calls it: a limit, and infinity where the limit is 0."""
-    one, two = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
-    for limit, wanted in ((1.0, 1.0), (100.0, 13.0), (math.inf, 13.0)):
+    """A limit, and none where it is 0."""
+    model = nn.ParameterList([one := nn.Parameter(torch.zeros(2)), two := nn.Parameter(torch.zeros(1))])
+    for limit, wanted in ((1.0, 1.0), (100.0, 13.0), (0.0, 13.0)):
         one.grad, two.grad = torch.tensor([3.0, 4.0]), torch.tensor([12.0])
-        norm = torch.nn.utils.clip_grad_norm_([one, two], limit)
+        norm = Adam(clip=limit).clip_gradients(model)
         assert norm.item() == 13.0
         assert math.hypot(*one.grad.tolist(), *two.grad.tolist()) == pytest.approx(wanted, rel=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from electrain.data.examples import Packing, Pairs
 from electrain.data.shards import Shards
 from electrain.errors import UserError
-from electrain.optim import Adam
+from electrain.optim.adam import Adam
 from electrain.recipes import published
 from electrain.run import FREE, Record, Run, differences
 from tests.training import BERT, ELECTRA, tiny

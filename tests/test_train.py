@@ -19,7 +19,7 @@ from electrain.data.manifest import Manifest
 from electrain.data.shards import Shards
 from electrain.encoders.bert import Bert
 from electrain.errors import Stopped, UserError
-from electrain.optim import Adam
+from electrain.optim.adam import Adam
 from electrain.run import Record, Run
 from electrain.system import System
 from electrain.train import pretrain
@@ -61,7 +61,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Any], None]) -> None:
-    monkeypatch.setattr(train, "set_rate", at_step(number, act))
+    monkeypatch.setattr(Adam, "set_rate", at_step(number, act))
 
 
 def test_a_run_leaves_what_it_says(whole: Path, data: Path) -> None:

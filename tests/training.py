@@ -33,7 +33,7 @@ from electrain.encoders.bert import Bert
 from electrain.errors import Stopped, UserError
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
-from electrain.optim import Adam, set_rate
+from electrain.optim.adam import Adam
 from electrain.run import Run
 from electrain.system import System
 from electrain.vocab import Vocab
@@ -162,14 +162,15 @@ def assert_same(one: Path, other: Path) -> None:
 
 def at_step(
     number: int, act: Callable[[torch.optim.Optimizer], None]
-) -> Callable[[torch.optim.Optimizer, float], None]:
-    """In place of `train.set_rate`, which the loop calls before every step: acts when `number` steps are made."""
+) -> Callable[[Adam, torch.optim.Optimizer, int, int], dict[str, float]]:
+    """In place of `Adam.set_rate`, which the loop calls before every step: acts when `number` steps are made."""
     made = iter(range(sys.maxsize))
+    before = Adam.set_rate
 
-    def set_rate_and_act(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    def set_rate_and_act(self: Adam, optimizer: torch.optim.Optimizer, step: int, steps: int) -> dict[str, float]:
         if next(made) == number:
             act(optimizer)
-        set_rate(optimizer, rate)
+        return before(self, optimizer, step, steps)
 
     return set_rate_and_act
 
@@ -186,7 +187,7 @@ def strike(*signals: int) -> Callable[[object], None]:
 
 def main(settings: str, data: str, out: str, *at: str) -> int:
     if at:
-        train.set_rate = at_step(int(at[0]), strike(*(signal.Signals[name] for name in at[1:])))
+        Adam.set_rate = at_step(int(at[0]), strike(*(signal.Signals[name] for name in at[1:])))
     try:
         train.pretrain(Run.from_json(json.loads(Path(settings).read_text())), Path(data), Path(out), "the command")
     except Stopped as stopped:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from electrain.batch import Batch
+from electrain.batch import Batch, Reader
 from electrain.data.examples import Packing
 from electrain.data.order import fold, permute
 from electrain.errors import UserError
@@ -24,6 +24,7 @@ class Loader:
     batch:       rows of a step over all processes; ranks * accumulate must divide it (UserError)
     seed:        of the order and of every row's randomness (Batch.key)
     accumulate:  micro-batches of a step on each process
+    reader:      what is read beside the text of every row
     rank, ranks: this process, and how many there are; each takes a contiguous part of the batch
     waited:      seconds that consumers of `stream` have waited for data
     """
@@ -36,6 +37,7 @@ class Loader:
         batch: int,
         seed: int,
         accumulate: int = 1,
+        reader: Reader | None = None,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -48,12 +50,12 @@ class Loader:
             raise ValueError(f"rank {rank} of {ranks}")
         self.packing, self.vocab = packing, vocab
         self.batch, self.seed, self.accumulate, self.rank, self.ranks = batch, seed, accumulate, rank, ranks
-        self.waited = 0.0
+        self.reader, self.waited = reader, 0.0
         self._plain = np.ones(vocab.size, np.bool_)  # by id: not a special token
         self._plain[list(vocab.special)] = False
 
-    def rows(self, step: int) -> np.ndarray:
-        """The numbers of this process's rows in a step, int64, in order."""
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of this process's rows in a step, int64, in order; and the epoch in which each is read."""
         if step < 0:
             raise ValueError(f"step {step}")
         slots = step * self.batch + self._positions()
@@ -62,11 +64,12 @@ class Loader:
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             here = epochs == epoch
             out[here] = permute(slots[here] % self.packing.rows, self.packing.rows, fold(self.seed, epoch))
-        return out
+        return out, epochs
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of this process in a step. UserError if the data holds ids beyond the vocabulary."""
-        ids, segments, real = self.packing.take(self.rows(step))
+        rows, epochs = self.rows(step)
+        ids, segments, real = self.packing.take(rows)
         try:
             maskable = self._plain[ids] & real
         except IndexError as error:
@@ -76,7 +79,9 @@ class Loader:
             ) from error
         keys = row_keys(self.seed, step, torch.from_numpy(self._positions()))
         whole = [*(torch.from_numpy(array) for array in (ids, segments, real, maskable)), keys]
-        return [Batch(*parts) for parts in zip(*(tensor.chunk(self.accumulate) for tensor in whole), strict=True)]
+        beside = [] if self.reader is None else [torch.from_numpy(array) for array in self.reader.take(rows, epochs)]
+        cut = zip(*(tensor.chunk(self.accumulate) for tensor in whole + beside), strict=True)
+        return [Batch(*parts[: len(whole)], extra=parts[len(whole) :]) for parts in cut]
 
     def stream(self, start: int, stop: int, device: torch.device | str | None = None) -> Iterator[list[Batch]]:
         """`step(start)` ... `step(stop - 1)`, each made on a thread while the one before it is used.
@@ -93,7 +98,7 @@ class Loader:
             if cuda is None:
                 return batches
             torch.cuda.set_device(cuda)
-            return [Batch(*(tensor.pin_memory() for tensor in batch)) for batch in batches]
+            return [batch.map(torch.Tensor.pin_memory) for batch in batches]
 
         with ThreadPoolExecutor(1, thread_name_prefix="electrain-loader") as pool:
             coming = pool.submit(make, start) if start < stop else None

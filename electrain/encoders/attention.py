@@ -35,7 +35,7 @@ class Attention(nn.Module):
         """`bias` is added to the scores: `bias(real)`."""
         b, t, d = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        if drop is None or self.dropout == 0.0:
+        if drop is None or (self.dropout == 0.0 and drop.rate is None):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         else:
             # The fused kernels draw dropout from torch's own stateful generator, which no other process and no

@@ -12,7 +12,11 @@ from electrain.vocab import Vocab
 
 
 class Encoder(nn.Module, ABC):
-    """Text encoder. `tokens` is its one token table, `width` its vectors' size, `norm_eps` its LayerNorms' epsilon."""
+    """Text encoder: embeddings, then a stack of layers that can be left and entered at any height.
+
+    `tokens` is its one token table, `width` its vectors' size, `height` its number of layers, `norm_eps` the epsilon of
+    its LayerNorms.
+    """
 
     @dataclass(frozen=True)
     class Config(ABC):
@@ -36,6 +40,7 @@ class Encoder(nn.Module, ABC):
     embeddings: nn.Module
     tokens: nn.Embedding
     width: int
+    height: int
     norm_eps: float
 
     @abstractmethod
@@ -47,6 +52,26 @@ class Encoder(nn.Module, ABC):
         """What a forward pass over one row costs (see `cost.py`), under the name `part`."""
 
     @abstractmethod
+    def embed(
+        self,
+        ids: Int[Tensor, "b t"],
+        segments: Int[Tensor, "b t"] | None = None,
+        *,
+        drop: Drop | None = None,
+        delta: Float[Tensor, "b t e"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """What the first layer reads; arguments as in `forward`."""
+
+    @abstractmethod
+    def through(
+        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], first: int, last: int, *, drop: Drop | None = None
+    ) -> Float[Tensor, "b t d"]:
+        """`x` through layers first .. last - 1, counted from 0."""
+
+    def close(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        """What a head reads of the last layer that was run: as it is, unless the encoder norms its output."""
+        return x
+
     def forward(
         self,
         ids: Int[Tensor, "b t"],
@@ -63,3 +88,5 @@ class Encoder(nn.Module, ABC):
         delta: added to the token embeddings
         depth: stop after so many layers
         """
+        x = self.embed(ids, segments, drop=drop, delta=delta)
+        return self.close(self.through(x, real, 0, self.height if depth is None else depth, drop=drop))

@@ -151,6 +151,7 @@ class Bert(Encoder):
         super().__init__()
         self.config = config
         self.width = config.hidden
+        self.height = config.layers
         self.norm_eps = config.norm_eps
         self.embeddings = share if share is not None else Embeddings(config, vocab)
         self.project = nn.Linear(config.embedding, config.hidden) if config.embedding != config.hidden else None
@@ -196,23 +197,23 @@ class Bert(Encoder):
             *layers(shape, count=c.layers, hidden=c.hidden, ffn=c.ffn, heads=c.heads, part=part, trained=trained),
         )
 
-    def forward(
+    def embed(
         self,
         ids: Int[Tensor, "b t"],
-        real: Bool[Tensor, "b t"],
         segments: Int[Tensor, "b t"] | None = None,
         *,
         drop: Drop | None = None,
         delta: Float[Tensor, "b t e"] | None = None,
-        depth: int | None = None,
     ) -> Float[Tensor, "b t d"]:
         if ids.shape[1] > self.config.positions:
             raise UserError(f"sequence of {ids.shape[1]} tokens: the encoder has {self.config.positions} positions")
-        x = self.embeddings(ids, segments, delta)
-        x = dropout(x, self.config.dropout, drop, 0)
-        if self.project is not None:
-            x = self.project(x)
+        x = dropout(self.embeddings(ids, segments, delta), self.config.dropout, drop, 0)
+        return x if self.project is None else self.project(x)
+
+    def through(
+        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], first: int, last: int, *, drop: Drop | None = None
+    ) -> Float[Tensor, "b t d"]:
         padding = bias(real)
-        for number, layer in enumerate(self.layers[:depth]):
+        for number, layer in enumerate(self.layers[first:last], start=first):
             x = layer(x, padding, drop, 3 * number + 1)
         return x

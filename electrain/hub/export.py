@@ -13,7 +13,7 @@ from electrain.hub.card import Facts, card
 from electrain.hub.folder import MARK, check, quiet, whole
 from electrain.hub.weights import Part, as_transformers, part_of, parts
 from electrain.run import Record
-from electrain.system import System
+from electrain.systems.base import Pretraining
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -51,7 +51,7 @@ def export(
 
 
 def to_transformers(
-    system: System, vocab: Vocab, tokenizer_dir: str | Path, out_dir: str | Path, part: Part, card: str
+    system: Pretraining, vocab: Vocab, tokenizer_dir: str | Path, out_dir: str | Path, part: Part, card: str
 ) -> None:
     """Write one part of a system as a folder that transformers and sentence-transformers load.
 

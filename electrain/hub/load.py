@@ -18,6 +18,7 @@ from electrain.hub.weights import Family, Model, fill, parts
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.system import System
+from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[fl
 
 
 def load_into(
-    system: System,
+    system: Pretraining,
     encoder: str | Path | None = None,
     generator: str | Path | None = None,
     tokenizer: str | Path | None = None,
@@ -76,8 +77,8 @@ def load_into(
         if model is None:
             raise UserError(f"{name}: the system has no {role} that it could fill")
         if tokenizer is not None:
-            _same_tokens(name, tokenizer)
-        for parameter, value in _values(model, role, name).items():
+            same_tokens(name, tokenizer)
+        for parameter, value in values_of(model, role, name).items():
             if parameter in values and not torch.equal(values[parameter], value):
                 raise UserError(
                     f"{generator}: has other weights than {encoder} where generator and encoder share theirs; "
@@ -161,7 +162,7 @@ def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config
     )
 
 
-def _values(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Tensor]:
+def values_of(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Tensor]:
     """New values of a part's parameters. The encoder must be whole there; the head may be missing, and stays fresh."""
     config = _config(name)
     if wrong := _differing(_encoder_config(config, name), model.encoder.config):
@@ -214,7 +215,7 @@ def _differing(theirs: Bert.Config, ours: Bert.Config) -> str:
     return ", ".join(f"{name} {a}, not {b}" for name, a, b in pairs if a != b)
 
 
-def _same_tokens(name: str | Path, tokenizer: str | Path) -> None:
+def same_tokens(name: str | Path, tokenizer: str | Path) -> None:
     """UserError if a folder's tokenizer makes other ids than the run's. A folder without one is not compared."""
     if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         return
@@ -235,9 +236,11 @@ def _cut(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[str]]:
     return tokenizer(_PROBE)["input_ids"], [word for word, _ in words]
 
 
-def _said(system: System, encoder: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]) -> str:
+def _said(
+    system: Pretraining, encoder: str | Path | None, generator: str | Path | None, filled: set[nn.Parameter]
+) -> str:
     """The modules of a system by how many of their weights were filled."""
-    named = {"encoder": system.encoder, "its head": getattr(system.objective, "head", None)}
+    named = {"encoder": system.encoder, "its head": getattr(getattr(system, "objective", None), "head", None)}
     if made := parts(system).get("generator"):
         named |= {"generator": made.encoder if made.encoder is not system.encoder else None, "its MLM head": made.head}
     fresh = []

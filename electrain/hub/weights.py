@@ -10,7 +10,7 @@ from electrain.corruptors.generator import Generator
 from electrain.encoders.bert import Bert, Embeddings, Layer
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
-from electrain.system import System
+from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ class Model(NamedTuple):
         return "bert" if isinstance(self.head, MlmHead) and self.encoder.project is None else "electra"
 
 
-def parts(system: System) -> dict[Part, Model]:
+def parts(system: Pretraining) -> dict[Part, Model]:
     """What a system can be exported as. Empty where its encoder is none that transformers knows."""
     found: dict[Part, Model] = {}
     if isinstance(system.encoder, Bert):
-        head = getattr(system.objective, "head", None)
+        head = getattr(getattr(system, "objective", None), "head", None)
         if isinstance(head, RtdHead):
             found["discriminator"] = Model(system.encoder, head)
         if isinstance(head, MlmHead):
             found["bert"] = Model(system.encoder, head)
-        generator = getattr(system.corruptor, "generator", None)
+        generator = getattr(getattr(system, "corruptor", None), "generator", None)
         if isinstance(generator, Generator):
             encoder = generator.encoder if generator.encoder is not None else system.encoder
             if isinstance(encoder, Bert):
@@ -49,7 +49,7 @@ def parts(system: System) -> dict[Part, Model]:
     return found
 
 
-def part_of(system: System, part: Part) -> Model:
+def part_of(system: Pretraining, part: Part) -> Model:
     """One part. UserError if the system has no such part."""
     found = parts(system)
     if part not in found:

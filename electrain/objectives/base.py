@@ -16,10 +16,14 @@ from electrain.vocab import Vocab
 
 
 class Scored(NamedTuple):
-    """loss () and additive metrics of the objective."""
+    """loss () and additive metrics of the objective.
+
+    logits  (b, t) or None: where it judges tokens, its logit of "replaced"
+    """
 
     loss: Float[Tensor, ""]
     metrics: Metrics
+    logits: Float[Tensor, "b t"] | None = None
 
 
 class Objective(nn.Module, ABC):

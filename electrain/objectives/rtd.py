@@ -56,4 +56,4 @@ class Rtd(Objective):
                 "rtd_recall": mean(guess, seen.replaced),
                 "rtd_auc": histograms(logits, seen.replaced, batch.real),
             }
-        return Scored(total, metrics)
+        return Scored(total, metrics, logits)

@@ -5,8 +5,7 @@ Masked LM alone, without next-sentence prediction.
 
 from electrain.corruptors.mask import Mask
 from electrain.objectives.mlm import Mlm
-from electrain.optim import Adam
-from electrain.recipes.electra import BASE, SMALL
+from electrain.recipes.sizes import BASE, SMALL
 from electrain.run import Run
 from electrain.system import System
 
@@ -18,14 +17,8 @@ def bert_small(masked: float = 0.8, random: float = 0.1) -> Run:
 
     electrain pretrain bert_small --data DIR --out RUN
     """
-    return Run(
-        recipe="bert_small",
-        system=System.Config(SMALL, Mask.Config(masked=masked, random=random), Mlm.Config()),
-        steps=1_450_000,
-        batch=128,
-        length=128,
-        optim=Adam(lr=5e-4, warmup=10_000),
-    )
+    system = System.Config(SMALL.encoder, Mask.Config(masked=masked, random=random), Mlm.Config())
+    return SMALL.run("bert_small", system, steps=1_450_000)
 
 
 def bert_base(masked: float = 0.8, random: float = 0.1) -> Run:
@@ -33,11 +26,5 @@ def bert_base(masked: float = 0.8, random: float = 0.1) -> Run:
 
     electrain pretrain bert_base --data DIR --out RUN
     """
-    return Run(
-        recipe="bert_base",
-        system=System.Config(BASE, Mask.Config(masked=masked, random=random), Mlm.Config()),
-        steps=1_000_000,
-        batch=256,
-        length=512,
-        optim=Adam(lr=2e-4, warmup=10_000),
-    )
+    system = System.Config(BASE.encoder, Mask.Config(masked=masked, random=random), Mlm.Config())
+    return BASE.run("bert_base", system, steps=1_000_000)

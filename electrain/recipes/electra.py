@@ -7,15 +7,10 @@ from dataclasses import replace
 from typing import Literal
 
 from electrain.corruptors.joint import Joint
-from electrain.encoders.bert import Bert
 from electrain.objectives.rtd import Rtd
-from electrain.optim import Adam
+from electrain.recipes.sizes import BASE, LARGE, SMALL
 from electrain.run import Run
 from electrain.system import System
-
-SMALL = Bert.Config()
-BASE = Bert.Config(layers=12, hidden=768, ffn=3072, heads=12, embedding=768)
-LARGE = Bert.Config(layers=24, hidden=1024, ffn=4096, heads=16, embedding=1024)
 
 
 def electra_small(generator_width: float = 1 / 4) -> Run:
@@ -23,14 +18,8 @@ def electra_small(generator_width: float = 1 / 4) -> Run:
 
     electrain pretrain electra_small --data DIR --out RUN
     """
-    return Run(
-        recipe="electra_small",
-        system=System.Config(SMALL, Joint.Config(width=generator_width), Rtd.Config(), weight=50.0),
-        steps=1_000_000,
-        batch=128,
-        length=128,
-        optim=Adam(lr=5e-4, warmup=10_000),
-    )
+    joint = Joint.Config(width=generator_width)
+    return SMALL.run("electra_small", System.Config(SMALL.encoder, joint, Rtd.Config(), weight=50.0))
 
 
 def electra_small_official() -> Run:
@@ -65,14 +54,8 @@ def electra_base(generator_width: float = 1 / 3) -> Run:
 
     electrain pretrain electra_base --data DIR --out RUN
     """
-    return Run(
-        recipe="electra_base",
-        system=System.Config(BASE, Joint.Config(width=generator_width), Rtd.Config(), weight=50.0),
-        steps=766_000,
-        batch=256,
-        length=512,
-        optim=Adam(lr=2e-4, warmup=10_000),
-    )
+    joint = Joint.Config(width=generator_width)
+    return BASE.run("electra_base", System.Config(BASE.encoder, joint, Rtd.Config(), weight=50.0))
 
 
 def electra_large(steps: Literal[400_000, 1_750_000] = 400_000) -> Run:
@@ -80,11 +63,6 @@ def electra_large(steps: Literal[400_000, 1_750_000] = 400_000) -> Run:
 
     electrain pretrain electra_large --data DIR --out RUN [--steps 1750000]
     """
-    return Run(
-        recipe="electra_large",
-        system=System.Config(LARGE, Joint.Config(rate=0.25, width=1 / 4), Rtd.Config(), weight=50.0),
-        steps=steps,
-        batch=2048,
-        length=512,
-        optim=Adam(lr=2e-4, warmup=10_000),
-    )
+    joint = Joint.Config(rate=LARGE.rate, width=LARGE.width)
+    system = System.Config(LARGE.encoder, joint, Rtd.Config(), weight=50.0)
+    return LARGE.run("electra_large", system, steps=steps)

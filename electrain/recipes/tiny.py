@@ -12,47 +12,25 @@ from electrain.corruptors.mask import Mask
 from electrain.encoders.bert import Bert
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
-from electrain.optim import Adam
+from electrain.optim.adam import Adam
+from electrain.recipes.sizes import TINY
 from electrain.run import Run
 from electrain.system import System
 
-TINY = Bert.Config(
-    layers=4,
-    hidden=128,
-    ffn=512,
-    heads=4,
-    embedding=128,
-    positions=128,
-    dropout=0.0,
-    attention_dropout=0.0,
-    init="fan_in",
-    position_start="sinusoid",
-    attention_start="local",
-)
 HOUR = Bert.Config(
     dropout=0.0, attention_dropout=0.0, init="fan_in", position_start="sinusoid", attention_start="local"
 )
-QUICK = Adam(lr=1.5e-3, warmup=150, betas=(0.9, 0.98))
 
 
 def electra_tiny() -> Run:
     """The quickstart's ELECTRA, four minutes on two CPU cores; ours. AUC on held-out documents: records/quickstart."""
-    return Run(
-        recipe="electra_tiny",
-        system=System.Config(TINY, Joint.Config(width=1 / 2, depth=1 / 4), Rtd.Config(), weight=50.0),
-        steps=2_700,
-        batch=32,
-        length=64,
-        optim=QUICK,
-        eval_every=500,
-        eval_rows=512,
-        save_every=500,
-    )
+    joint = Joint.Config(width=TINY.width, depth=TINY.depth)
+    return TINY.run("electra_tiny", System.Config(TINY.encoder, joint, Rtd.Config(), weight=50.0))
 
 
 def bert_tiny() -> Run:
     """The quickstart's encoder trained by masked LM, 80/10/10, for as many steps; ours."""
-    return replace(electra_tiny(), recipe="bert_tiny", system=System.Config(TINY, Mask.Config(), Mlm.Config()))
+    return replace(electra_tiny(), recipe="bert_tiny", system=System.Config(TINY.encoder, Mask.Config(), Mlm.Config()))
 
 
 def electra_small_hour() -> Run:

@@ -1,21 +1,25 @@
 """AdamW as the papers use it: parameter groups, bias correction or not, and schedules as functions of the step."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from electrain.errors import UserError
+from electrain.optim.base import Optim
 
 # Adam multiplies its step by sqrt(1 - b2**n) / (1 - b1**n). At this n both powers are zero in float64, and adding one
 # to it in float32 changes nothing: an optimizer that has "run for ever" makes no correction.
 _FOREVER = float(2**30)
 
 
+@final
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optim):
     """AdamW with decoupled weight decay, warm-up and decay (ELECTRA, table 6)."""
 
     lr: float = 5e-4
@@ -58,22 +62,38 @@ class Adam:
         return self.lr * rise
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
-        """The optimizer over every parameter once, however often it is shared."""
+        return adamw([(self, model.named_parameters())])
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, step: int, steps: int) -> dict[str, float]:
+        rate = self.rate(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)  # layer-wise decay
+        return {"lr": rate}
+
+    def clip_gradients(self, model: nn.Module) -> Float[Tensor, ""]:
+        return nn.utils.clip_grad_norm_(model.parameters(), self.clip or math.inf)
+
+
+def adamw(parts: Iterable[tuple[Adam, Iterable[tuple[str, nn.Parameter]]]]) -> torch.optim.AdamW:
+    """One AdamW over named parameters, each part with its own settings in two groups: decayed, and not decayed.
+
+    Parameters that are frozen get no group and no state.
+    """
+    groups, started = [], []
+    for settings, named in parts:
         decayed, plain = [], []
-        for name, parameter in model.named_parameters():
-            (plain if parameter.dim() == 1 or name.endswith("bias") else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
-        for parameter in decayed + plain:
-            optimizer.state[parameter] = {
-                "step": torch.tensor(0.0 if self.bias_correction else _FOREVER, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-        return optimizer
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the learning rate, times the group's own `scale` where it has one (layer-wise decay)."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
+        for name, parameter in named:
+            if parameter.requires_grad:
+                (plain if parameter.dim() == 1 or name.endswith("bias") else decayed).append(parameter)
+        common = {"lr": settings.lr, "betas": settings.betas, "eps": settings.eps}
+        groups.append({"params": decayed, "weight_decay": settings.weight_decay, **common})
+        groups.append({"params": plain, "weight_decay": 0.0, **common})
+        started += [(parameter, 0.0 if settings.bias_correction else _FOREVER) for parameter in decayed + plain]
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    for parameter, steps in started:
+        optimizer.state[parameter] = {
+            "step": torch.tensor(steps, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimizer

@@ -1,0 +1,64 @@
+"""A trained masked language model to be frozen: the generator or BERT of a run of ours, or of a transformers folder."""
+
+from pathlib import Path
+
+import torch
+
+from electrain import checkpoint
+from electrain.data.tokenizer import load_tokenizer, vocab_of
+from electrain.encoders.base import Encoder
+from electrain.encoders.bert import Bert
+from electrain.encoders.head import MlmHead
+from electrain.encoders.masked_lm import EncoderLm
+from electrain.errors import UserError
+from electrain.hub.load import encoder_config_of, same_tokens, values_of
+from electrain.hub.weights import Model, parts
+from electrain.run import Record
+from electrain.source import MaskedLm
+from electrain.tracking import say
+from electrain.vocab import Vocab
+
+
+def load(place: str, tokenizer: Path) -> MaskedLm:
+    """The network at `place`, in evaluation mode, without gradients. UserError as in `Source.masked_lm`."""
+    folder = Path(place).expanduser()
+    network = _of_run(folder, tokenizer) if (folder / "run.json").is_file() else _of_transformers(place, tokenizer)
+    return network.eval().requires_grad_(False)
+
+
+def _of_run(folder: Path, tokenizer: Path) -> MaskedLm:
+    record = Record.load(folder)
+    same_tokens(folder / "tokenizer", tokenizer)
+    newest = checkpoint.latest(folder, say)
+    if newest is None:
+        raise UserError(f"{folder}: has no whole checkpoint; go on with that run until it has saved one")
+    vocab = vocab_of(load_tokenizer(folder / "tokenizer"))
+    system = record.run.system.build(vocab)
+    checkpoint.load_weights(system, newest)
+    found = parts(system)
+    model = found.get("generator") or found.get("bert")
+    if model is None or not isinstance(model.head, MlmHead):
+        raise UserError(f"{folder}: trained no masked language model; name a BERT, or an ELECTRA with a generator")
+    return _copy(model.encoder, model.head, vocab)
+
+
+def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
+    sizes = encoder_config_of(place)
+    same_tokens(place, tokenizer)
+    network = EncoderLm.Config(sizes).build(vocab_of(load_tokenizer(tokenizer)))
+    assert isinstance(network.encoder, Bert)
+    values = values_of(Model(network.encoder, network.head), "generator", place)
+    if missing := [name for name, parameter in network.named_parameters() if parameter not in values]:
+        raise UserError(f"{place}: lacks weights of a masked language model ({missing[0]}, {len(missing)} in all)")
+    with torch.no_grad():
+        for parameter, value in values.items():
+            parameter.copy_(value)
+    return network
+
+
+def _copy(encoder: Encoder, head: MlmHead, vocab: Vocab) -> EncoderLm:
+    """The network by itself: where embeddings were shared, it gets its own copy."""
+    network = EncoderLm.Config(encoder.config).build(vocab)
+    network.encoder.load_state_dict(encoder.state_dict())
+    network.head.load_state_dict(head.state_dict())
+    return network

@@ -1,0 +1,39 @@
+"""Where a new run finds what its configuration only names: a data folder, runs of ours, transformers folders."""
+
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from electrain.errors import UserError
+from electrain.source import MaskedLm, Source
+
+
+@final
+class Folders(Source):
+    """A data folder; and, for a second stage, the run of the first."""
+
+    def __init__(self, data: Path, first: Path | None = None):
+        self.data = Path(data)
+        self.first = first
+
+    def frequencies(self) -> Int[Tensor, " v"]:
+        path = self.data / "frequencies.npy"
+        try:
+            return torch.from_numpy(np.load(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); run electrain prepare again") from error
+
+    def masked_lm(self, place: str) -> MaskedLm:
+        # Imported where it is used: the training path does without transformers.
+        from electrain.hub.masked_lm import load
+
+        if not place and self.first is None:
+            raise UserError(
+                "corruptor: name the frozen generator with --system.corruptor.source: a run of ours, a folder that "
+                "transformers loads, or a name on the Hub"
+            )
+        return load(place or str(self.first), self.data / "tokenizer")

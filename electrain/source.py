@@ -1,0 +1,57 @@
+"""What a new run may be started from besides its configuration: data, and networks that were trained before."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from electrain.batch import Batch, Selection
+from electrain.cost import Shape, Work
+from electrain.randomness import Drop
+from electrain.vocab import Vocab
+
+READ = MappingProxyType({"electrain": "read from elsewhere"})
+"""Marks a field of a configuration that is found when a run begins, `field(default=None, metadata=READ)`: the sizes of
+a trained generator. A run that is gone on with keeps what it was begun with."""
+
+
+class MaskedLm(nn.Module, ABC):
+    """A masked language model that is asked for the selected places only."""
+
+    @dataclass(frozen=True)
+    class Config(ABC):
+        """Its sizes, enough to build it again without what it was loaded from; saved in run.json."""
+
+        @abstractmethod
+        def build(self, vocab: Vocab) -> "MaskedLm":
+            """The network with fresh weights."""
+
+    config: Config
+
+    @abstractmethod
+    def logits(
+        self, ids: Int[Tensor, "b t"], batch: Batch, picked: Selection, drop: Drop | None = None
+    ) -> Float[Tensor, "b k v"]:
+        """Read the masked `ids`; logits over the vocabulary at the picked places."""
+
+    @abstractmethod
+    def cost(self, shape: Shape, part: str, *, trained: bool) -> tuple[Work, ...]:
+        """What reading one row costs (see `cost.py`)."""
+
+
+class Source(ABC):
+    """Where a new run finds what its configuration only names."""
+
+    @abstractmethod
+    def frequencies(self) -> Int[Tensor, " v"]:
+        """How often each token occurs in the training data."""
+
+    @abstractmethod
+    def masked_lm(self, place: str) -> MaskedLm:
+        """A trained masked language model with the data's own tokenizer, in evaluation mode.
+
+        place: a run of ours, a transformers folder or a name on the Hub; "" for the stage before this run
+        UserError if there is none, or its vocabulary is not the data's, token by token.
+        """
