@@ -41,6 +41,14 @@ def area(counts: Float[Tensor, "2 bins"]) -> float:
     return (positive @ below / (positive.sum() * negative.sum())).item()
 
 
+def over_processes(sums: Tensor) -> Tensor:
+    """Sums of one process made the sums of all, where there are several: then each of them must call this."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        sums = sums.clone()
+        torch.distributed.all_reduce(sums)
+    return sums
+
+
 def read(metrics: Metrics) -> dict[str, float]:
     """Numbers for people: means, and areas for histograms; NaN where nothing was counted."""
     return {

@@ -48,8 +48,13 @@ class Encoder(nn.Module, ABC):
         """Give a head's fresh module the encoder's own start of weights."""
 
     @abstractmethod
-    def cost(self, shape: Shape, part: str = "encoder", *, trained: bool = True) -> tuple[Work, ...]:
-        """What a forward pass over one row costs (see `cost.py`), under the name `part`."""
+    def cost(
+        self, shape: Shape, part: str = "encoder", *, trained: bool = True, depth: int | float | None = None
+    ) -> tuple[Work, ...]:
+        """What a forward pass over one row costs (see `cost.py`), under the name `part`.
+
+        depth: layers that are run, or their mean over several depths; all of them by default
+        """
 
     @abstractmethod
     def embed(

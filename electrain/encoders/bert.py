@@ -190,11 +190,14 @@ class Bert(Encoder):
             scale = self.config.init_scale
             nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
 
-    def cost(self, shape: Shape, part: str = "encoder", *, trained: bool = True) -> tuple[Work, ...]:
+    def cost(
+        self, shape: Shape, part: str = "encoder", *, trained: bool = True, depth: int | float | None = None
+    ) -> tuple[Work, ...]:
         c = self.config
+        count = c.layers if depth is None else depth
         return (
             embeddings(shape, embedding=c.embedding, hidden=c.hidden, segments=c.segments, part=part, trained=trained),
-            *layers(shape, count=c.layers, hidden=c.hidden, ffn=c.ffn, heads=c.heads, part=part, trained=trained),
+            *layers(shape, count=count, hidden=c.hidden, ffn=c.ffn, heads=c.heads, part=part, trained=trained),
         )
 
     def embed(
