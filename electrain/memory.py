@@ -70,6 +70,7 @@ def measure(run: Run, vocab: Vocab, rows: int | None = None, dtype: torch.dtype 
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
         batch, progress = blank(rows, run.length), torch.zeros(())
+        batch = batch._replace(extra=system.beside(rows, run.length))
         with Live() as live:
             with casting(progress.device, dtype), Saved(parameters) as kept:
                 loss = torch.func.functional_call(system, leaves, (batch, progress)).loss

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from electrain.batch import Batch, Selection
+from electrain.batch import Batch, Reader, Selection
 from electrain.cost import Shape, Work
+from electrain.data.examples import Packing
 from electrain.randomness import Drop
 from electrain.vocab import Vocab
 
@@ -41,6 +42,23 @@ class MaskedLm(nn.Module, ABC):
         """What reading one row costs (see `cost.py`)."""
 
 
+class Proposals(ABC):
+    """What a frozen generator proposed for every row of the data, kept from an earlier pass (see `cache/`).
+
+    slots:     selected slots of a row
+    top:       proposals kept of each slot
+    checksum:  of the contents
+    """
+
+    slots: int
+    top: int
+    checksum: str
+
+    @abstractmethod
+    def reader(self, packing: Packing) -> Reader:
+        """Reads them beside the rows of a packing. UserError if they were made for other rows."""
+
+
 class Source(ABC):
     """Where a new run finds what its configuration only names."""
 
@@ -55,3 +73,7 @@ class Source(ABC):
         place: a run of ours, a transformers folder or a name on the Hub; "" for the stage before this run
         UserError if there is none, or its vocabulary is not the data's, token by token.
         """
+
+    @abstractmethod
+    def proposals(self, place: str) -> Proposals:
+        """A frozen generator's proposals that `electrain cache` left in a folder. UserError if there are none."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from electrain.batch import Batch, Reader
 from electrain.corruptors.base import Corruptor
 from electrain.cost import Shape, Work
+from electrain.data.examples import Packing
 from electrain.encoders.base import Encoder
 from electrain.metrics import Metrics
 from electrain.objectives.base import Objective
@@ -43,8 +44,8 @@ class System(Pretraining):
         def resolve(self, source: Source) -> "System.Config":
             return replace(self, corruptor=self.corruptor.resolve(source))
 
-        def reader(self, source: Source, length: int) -> Reader | None:
-            return self.corruptor.reader(source, length)
+        def reader(self, source: Source, packing: Packing) -> Reader | None:
+            return self.corruptor.reader(source, packing)
 
     def __init__(self, config: Config, vocab: Vocab):
         super().__init__()
@@ -55,6 +56,9 @@ class System(Pretraining):
 
     def start(self, source: Source) -> str:
         return self.corruptor.start(source, self.encoder)
+
+    def beside(self, rows: int, length: int) -> tuple[Tensor, ...]:
+        return self.corruptor.beside(rows, length)
 
     def before(self, step: int, seed: int) -> None:
         self.corruptor.before(step, seed)

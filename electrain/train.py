@@ -21,6 +21,7 @@ from electrain.errors import Stopped, UserError
 from electrain.hub.source import Folders
 from electrain.metrics import Metrics, add, read
 from electrain.run import Record, Run, settled
+from electrain.source import Source
 from electrain.start import FIRST, begin, trained
 from electrain.systems.base import Pretraining
 from electrain.tracking import Bar, Log, say, trackers
@@ -48,15 +49,16 @@ def pretrain(
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     optimizer = run.optim.build(system)
+    packing = run.packing.build(shards, run.length)
     loader = Loader(
-        run.packing.build(shards, run.length),
+        packing,
         shards.vocab,
         batch=run.batch,
         seed=run.seed,
         accumulate=run.accumulate,
-        reader=run.system.reader(source, run.length),
+        reader=run.system.reader(source, packing),
     )
-    held_out = _held_out(run, data)
+    held_out = _held_out(run, data, source)
 
     filled = [] if trained(out) else [system.start(source), fill(system) if fill is not None else ""]
 
@@ -178,10 +180,11 @@ def evaluate(
     return read(total)
 
 
-def _held_out(run: Run, data: Path) -> Loader:
+def _held_out(run: Run, data: Path, source: Source) -> Loader:
     shards = Shards.open(data, "validation")
     size = min(run.batch // run.accumulate, run.eval_rows)
-    return Loader(run.packing.build(shards, run.length), shards.vocab, batch=size, seed=0)
+    packing = run.packing.build(shards, run.length)
+    return Loader(packing, shards.vocab, batch=size, seed=0, reader=run.system.reader(source, packing))
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

@@ -19,6 +19,7 @@ from electrain.data.manifest import Manifest
 from electrain.data.shards import Shards
 from electrain.encoders.bert import Bert
 from electrain.errors import Stopped, UserError
+from electrain.hub.source import Folders
 from electrain.optim.adam import Adam
 from electrain.run import Record, Run
 from electrain.system import System
@@ -349,7 +350,7 @@ def test_accumulating_changes_nothing_but_rounding(data: Path, whole: Path, tmp_
 def test_an_evaluation_repeats_itself_and_changes_nothing(data: Path) -> None:
     system = ELECTRA.build(VOCAB)
     before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
-    loader = train._held_out(RUN, data)
+    loader = train._held_out(RUN, data, Folders(data))
     one, two = (train.evaluate(system, loader, RUN, torch.float32, torch.device("cpu"), 0.5) for _ in range(2))
     assert one == two and system.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in system.state_dict().items())

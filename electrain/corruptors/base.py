@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from electrain.batch import Batch, Reader, Selection
 from electrain.cost import Shape, Work, linears
+from electrain.data.examples import Packing
 from electrain.encoders.base import Encoder
 from electrain.metrics import Metrics
 from electrain.source import Source
@@ -61,7 +62,7 @@ class Corruptor(nn.Module, ABC):
             """The same, with what has to be read from elsewhere written in (the sizes of a trained generator)."""
             return self
 
-        def reader(self, source: Source, length: int) -> Reader | None:
+        def reader(self, source: Source, packing: Packing) -> Reader | None:
             """What the loader is to read beside the text, as `Batch.extra`; nothing, unless the corruptor says so."""
             return None
 
@@ -76,6 +77,10 @@ class Corruptor(nn.Module, ABC):
     def start(self, source: Source, encoder: Encoder) -> str:
         """Called once, before a new run's first step: take what comes from elsewhere; a line about it, or ""."""
         return ""
+
+    def beside(self, rows: int, length: int) -> tuple[Tensor, ...]:
+        """Tensors of the shapes and types that `Config.reader` gives for so many rows, for measuring memory."""
+        return ()
 
     def before(self, step: int, seed: int) -> None:
         """Called on the host before every step: may set Python numbers that choose what is compiled."""

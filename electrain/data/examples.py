@@ -33,6 +33,8 @@ class Packing(ABC):
         def build(self, shards: Shards, length: int) -> "Packing":
             """The packing of a split. UserError if the length is too small, or the split too small for one row."""
 
+    config: Config
+    shards: Shards
     rows: int
     length: int
 
@@ -60,7 +62,7 @@ class Full(Packing):
     def __init__(self, shards: Shards, length: int) -> None:
         if length < 3:
             raise UserError(f"a row of length {length} has no place for text; choose a length of at least 3")
-        self.shards, self.length = shards, length
+        self.config, self.shards, self.length = Full.Config(), shards, length
         self.rows = shards.tokens // (length - 2)
         if not self.rows:
             raise UserError(

@@ -43,7 +43,8 @@ class Shards:
         return opened
 
     def __init__(self, folder: Path, manifest: Manifest, split: Literal["train", "validation"]) -> None:
-        self.folder, self.manifest, self.split = folder, manifest, split
+        self.folder, self.manifest = folder, manifest
+        self.split: Literal["train", "validation"] = split
         self.vocab = manifest.vocab
         self.dtype = manifest.token_type
         listed = manifest.train if split == "train" else manifest.validation

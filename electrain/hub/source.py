@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from electrain.cache.read import Cache
 from electrain.errors import UserError
-from electrain.source import MaskedLm, Source
+from electrain.source import MaskedLm, Proposals, Source
 
 
 @final
@@ -37,3 +38,11 @@ class Folders(Source):
                 "transformers loads, or a name on the Hub"
             )
         return load(place or str(self.first), self.data / "tokenizer")
+
+    def proposals(self, place: str) -> Proposals:
+        if not place:
+            raise UserError(
+                "corruptor: name the cache of the generator's proposals with --system.corruptor.cache DIR; "
+                f"make one with: electrain cache RUN --data {self.data} --out DIR"
+            )
+        return Cache(Path(place).expanduser())

@@ -8,17 +8,20 @@ import pkgutil
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, final
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from electrain.batch import Batch
+from electrain.batch import Batch, Reader
+from electrain.cache.temper import entry
+from electrain.data.examples import Packing, Rows
 from electrain.encoders.bert import Bert
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.randomness import row_keys
 from electrain.run import Run
-from electrain.source import MaskedLm, Source
+from electrain.source import MaskedLm, Proposals, Source
 from electrain.systems.base import Pretraining
 from tests.systems import cases
 from tests.training import VOCAB, tiny
@@ -46,8 +49,40 @@ class Case:
 
 
 @final
+class Text(Packing):
+    """64 rows of 16 tokens that depend on a step alone."""
+
+    def __init__(self, step: int):
+        self.rows, self.length, self.step = 64, 16, step
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> Rows:
+        text = torch.Generator().manual_seed(self.step)
+        ids = torch.randint(5, VOCAB.size, (self.rows, self.length), generator=text)[torch.from_numpy(rows)]
+        ids[:, 0], ids[:, -1] = VOCAB.cls, VOCAB.sep
+        return Rows(ids.numpy(), np.zeros_like(ids), np.ones(ids.shape, np.bool_))
+
+
+@final
+class Made(Proposals, Reader):
+    """Proposals without files: two places of a row in turn, the eight likeliest of made-up logits."""
+
+    slots, top, checksum = 2, 8, "made"
+
+    def reader(self, packing: Packing) -> Reader:
+        return self
+
+    def take(self, rows: Int[np.ndarray, " b"], epochs: Int[np.ndarray, " b"]) -> tuple[np.ndarray, ...]:
+        logits = torch.stack(
+            [torch.randn(2, VOCAB.size, generator=torch.Generator().manual_seed(int(row))) * 3 for row in rows]
+        )
+        first = 1 + (rows + epochs) % 7
+        kept = entry(logits, self.top)
+        return np.stack([first, first + 7], 1), kept.ids.int().numpy(), kept.logp.numpy(), kept.tail.numpy()
+
+
+@final
 class World(Source):
-    """A source without files: Zipf's frequencies, and one small masked LM with weights that mean something."""
+    """A source without files: Zipf's frequencies, one small masked LM with weights that mean something, proposals."""
 
     def frequencies(self) -> Int[Tensor, " v"]:
         counts = (10_000 / torch.arange(1, VOCAB.size + 1)).long()
@@ -59,6 +94,9 @@ class World(Source):
             torch.manual_seed(7)
             network = shaken(GENERATOR.build(VOCAB), 0.3)
         return network.eval().requires_grad_(False)
+
+    def proposals(self, place: str) -> Proposals:
+        return Made()
 
 
 def shaken(network: Network, by: float) -> Network:
@@ -83,14 +121,17 @@ def run_of(case: Case, steps: int, **fields: Any) -> Run:
     return replace(run, system=case.config, **{**case.run, **fields})
 
 
-def batch(step: int = 0, rows: int = 8, first: int = 0) -> Batch:
-    """`rows` rows of 16 tokens, from number `first` on, of a text that depends on the step alone."""
-    text = torch.Generator().manual_seed(step)
-    ids = torch.randint(5, VOCAB.size, (64, 16), generator=text)[first : first + rows]
-    ids[:, 0], ids[:, -1] = VOCAB.cls, VOCAB.sep
-    real = torch.ones_like(ids, dtype=torch.bool)
+def batch(step: int = 0, rows: int = 8, first: int = 0, case: Case | None = None) -> Batch:
+    """`rows` rows of 16 tokens, from number `first` on, of a text that depends on the step alone; with a case, what its
+    system reads beside them.
+    """
+    text, numbers = Text(step), np.arange(first, first + rows)
+    ids, segments, real = (torch.from_numpy(array) for array in text.take(numbers))
     maskable = (ids != VOCAB.cls) & (ids != VOCAB.sep)
-    return Batch(ids, torch.zeros_like(ids), real, maskable, row_keys(3, step, torch.arange(first, first + rows)))
+    reader = case.config.resolve(World()).reader(World(), text) if case is not None else None
+    beside = reader.take(numbers, np.full(rows, step)) if reader is not None else ()
+    keys = row_keys(3, step, torch.from_numpy(numbers))
+    return Batch(ids, segments, real, maskable, keys, tuple(torch.from_numpy(array) for array in beside))
 
 
 def all_cases() -> dict[str, Case]:

@@ -38,7 +38,7 @@ def test_metrics_are_finite_and_their_shapes_static(case: Case) -> None:
     shapes = []
     for step in case.steps:
         system.before(step, 0)
-        output = system(batch(step), progress(step))
+        output = system(batch(step, case=case), progress(step))
         assert output.loss.shape == () and output.loss.isfinite()
         shapes.append({name: tuple(value.shape) for name, value in output.metrics.items()})
         numbers = {name: value for name, value in read(output.metrics).items() if not math.isnan(value)}
@@ -55,7 +55,7 @@ def test_special_tokens_are_left_alone_and_replaced_means_changed(case: Case) ->
     replaced = 0
     for step in case.steps:
         system.before(step, 0)
-        text = batch(step)
+        text = batch(step, case=case)
         seen = system.corruptor(text, system.encoder, progress(step))
         assert seen.ids.shape == seen.replaced.shape == text.ids.shape
         assert torch.equal(seen.ids[~text.maskable], text.ids[~text.maskable])
@@ -75,7 +75,7 @@ def test_gradient_reaches_what_learns_and_nothing_else(case: Case) -> None:
     system = build(case)
     for step in case.steps:
         system.before(step, 0)
-        system(batch(step), progress(step)).loss.backward()
+        system(batch(step, case=case), progress(step)).loss.backward()
     reached = {name for name, p in system.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     wanted = {name for name, _ in system.named_parameters() if not name.startswith(case.still or ("-",))}
     assert reached == wanted, (sorted(reached - wanted), sorted(wanted - reached))
@@ -105,7 +105,7 @@ def test_one_graph_a_variant(case: Case, monkeypatch: pytest.MonkeyPatch) -> Non
     for step in (*case.steps, *case.steps):
         system.before(step, 0)
         variants.add(system.variant())
-        output = call(batch(step), progress(step))
+        output = call(batch(step, case=case), progress(step))
         output.loss.backward()
         system.zero_grad(set_to_none=True)
         system.after(step, output.metrics)

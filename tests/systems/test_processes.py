@@ -21,7 +21,7 @@ def gradients(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
     call = system if ranks == 1 else DistributedDataParallel(system, find_unused_parameters=True)
     for step in case.steps:
         system.before(step, 0)
-        call(batch(step, rows, rank * rows), torch.full((), step / 10)).loss.backward()
+        call(batch(step, rows, rank * rows, case), torch.full((), step / 10)).loss.backward()
     return {name: p.grad.clone() for name, p in system.named_parameters() if p.grad is not None}
 
 
