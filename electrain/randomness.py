@@ -104,19 +104,32 @@ def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
 def keep(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor) -> Bool[Tensor, "..."]:
     """Dropout mask of the given shape (its first axis is the batch): False with probability p, to 2**-32.
 
-    site: number of the place in the network, distinct within a pass. Source: two multiply-xorshift rounds over a
-    counter, a word of the key added before each; constants by Wellons (hash-prospector, "lowbias32").
+    site: number of the place in the network, distinct within a pass
+    """
+    below = (p.double() * 2**32).round().long() if isinstance(p, Tensor) else round(p * 2**32)
+    return _words(source, site, shape) >= below - 2**31
+
+
+def fractions(source: Drop, site: int, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """float32 in (0, 1] of the given shape (its first axis is the batch), from 31 random bits: for noise, of which a
+    step draws millions. Never 0, at least 2**-32; fine near 0, in steps of 2**-24 near 1.
+    """
+    return ((_words(source, site, shape) & 0x7FFF_FFFF).float() + 0.5) * 2.0**-31
+
+
+def _words(source: Drop, site: int, shape: tuple[int, ...]) -> Int[Tensor, "..."]:
+    """32 random bits an element as int32. Source: two multiply-xorshift rounds over a counter, a word of the key added
+    before each; constants by Wellons (hash-prospector, "lowbias32").
     """
     size = math.prod(shape[1:])
     if size >= 2**31:
-        raise ValueError(f"dropout over {size} elements a row: the counter holds 31 bits")
+        raise ValueError(f"{size} random words a row: the counter holds 31 bits")
     counter = torch.arange(size, dtype=torch.int32, device=source.low.device).view(1, *shape[1:])
     low, high = (word.view(-1, *(1,) * (len(shape) - 1)) for word in source[:2])
     x = counter * 0x2C1B3C6D + (low + _word(site * 0x9E3779B1))
     x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D + (high + _word(site * 0x85EBCA77))
     x = (x ^ ((x >> 15) & 0x1FFFF)) * _word(0x846CA68B)
-    below = (p.double() * 2**32).round().long() if isinstance(p, Tensor) else round(p * 2**32)
-    return (x ^ ((x >> 16) & 0xFFFF)) >= below - 2**31
+    return x ^ ((x >> 16) & 0xFFFF)
 
 
 def _word(number: int) -> int:
