@@ -36,6 +36,9 @@ class Nearest(Corruptor):
     it makes a token and its neighbours one point, and then none can say which of them was replaced. Only the
     objective's gradient works against that. `neighbour_l2_relative` shows it: the squared distance over that of two
     random rows.
+
+    From a fresh table the task needs no context: what lies nearest to many rows is hardly what a text holds most, and a
+    word is told by itself (8192 words of 128 numbers: total variation 0.87 between text and replacements).
     """
 
     @dataclass(frozen=True)
