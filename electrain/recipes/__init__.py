@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from electrain.errors import UserError
+from electrain.recipes.sizes import Size
 from electrain.run import Run
 
 Recipe = Callable[[], Run]
@@ -50,6 +51,13 @@ def recipe(name: str) -> Recipe:
         names = ", ".join(found)
         raise UserError(f"there is no recipe {name!r}; choose one of {names}, or your own as file.py:function")
     return found[name]
+
+
+def sized(function: Callable[..., Run], size: Size) -> Run:
+    """A recipe's run at a size. UserError if its function takes no `size`."""
+    if "size" not in inspect.signature(function).parameters:
+        raise UserError(f"the recipe {function.__name__} comes in one size: its function takes no size; choose another")
+    return function(size=size)
 
 
 def load_file(path: Path) -> ModuleType:

@@ -5,9 +5,19 @@ Masked LM alone, without next-sentence prediction.
 
 from electrain.corruptors.mask import Mask
 from electrain.objectives.mlm import Mlm
-from electrain.recipes.sizes import BASE, SMALL
+from electrain.recipes.sizes import BASE, SMALL, Size
 from electrain.run import Run
 from electrain.system import System
+
+
+def bert(size: Size = BASE) -> Run:
+    """BERT's masked LM with 80/10/10, at any size (Devlin et al., 2019, section 3.1).
+
+    Steps, batch and learning rate are those of ELECTRA at that size.
+
+    electrain pretrain bert --data DIR --out RUN [--size small]
+    """
+    return size.run("bert", System.Config(size.encoder, Mask.Config(rate=size.rate), Mlm.Config()))
 
 
 def bert_small(masked: float = 0.8, random: float = 0.1) -> Run:

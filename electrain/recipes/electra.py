@@ -8,9 +8,20 @@ from typing import Literal
 
 from electrain.corruptors.joint import Joint
 from electrain.objectives.rtd import Rtd
-from electrain.recipes.sizes import BASE, LARGE, SMALL
+from electrain.recipes.sizes import BASE, LARGE, SMALL, Size
 from electrain.run import Run
 from electrain.system import System
+
+
+def electra(size: Size = BASE) -> Run:
+    """ELECTRA with a joint generator, at any size (Clark et al., 2020, section 2 and table 6).
+
+    All tokens are judged, embeddings are shared, the discriminator's loss weighs 50. Tiny is ours.
+
+    electrain pretrain electra --data DIR --out RUN [--size small]
+    """
+    joint = Joint.Config(rate=size.rate, width=size.width, depth=size.depth)
+    return size.run("electra", System.Config(size.encoder, joint, Rtd.Config(), weight=50.0))
 
 
 def electra_small(generator_width: float = 1 / 4) -> Run:

@@ -1,0 +1,41 @@
+"""What a person can choose about the small verbs; the docstring under a field is its help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SizeName = Literal["own", "tiny", "small", "base", "large"]
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Prepare the built-in corpus, train electra_tiny on it, evaluate, export, reload, and show what it noticed."""
+
+    out: Path = Path("runs/quickstart")
+    """Folder for the data, the run and the exported models."""
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Train a recipe; every field of the run is an option. On a folder with a run in it, go on with that run."""
+
+    data: Path
+    """Folder that `electrain prepare` made."""
+    out: Path
+    """Folder of the run: run.json, metrics.jsonl, checkpoints, tokenizer."""
+    size: SizeName = "own"
+    """Size that the recipe is made for, with its batch, steps and learning rate; own is the published one."""
+    start_from: str = ""
+    """Start a new run from a transformers ELECTRA or BERT: a folder or a Hub name of the discriminator (or BERT)."""
+    start_generator: str = ""
+    """The generator to start from; without it the generator's own layers start fresh."""
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Parameters, operations and memory, counted the paper's way and the plain way."""
+
+    vocab_size: int = 30522
+    """Rows of the token table."""
+    size: SizeName = "own"
+    """Size that the recipe is made for; own is the published one."""

@@ -1,0 +1,1 @@
+"""Studies: several recipes at equal operations, one table."""
