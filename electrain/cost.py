@@ -77,9 +77,14 @@ def embeddings(shape: Shape, *, embedding: int, hidden: int, segments: int, part
     return Work(f"{part}: embeddings", t * project, t * paper, trained)
 
 
-def mlm_head(shape: Shape, *, embedding: int, hidden: int, part: str, trained: bool = True) -> tuple[Work, Work]:
-    """Dense, GELU, LayerNorm at the selected slots; and the projection to the vocabulary apart."""
-    e, predicted = embedding, _PREDICTED * shape.length
+def mlm_head(
+    shape: Shape, *, embedding: int, hidden: int, part: str, trained: bool = True, share: float = _PREDICTED
+) -> tuple[Work, Work]:
+    """Dense, GELU, LayerNorm at the selected slots; and the projection to the vocabulary apart.
+
+    share: of the places, where the paper's way has the head
+    """
+    e, predicted = embedding, share * shape.length
     dense, logits = 2 * hidden * e, 2 * e * shape.vocab
     softmax = (_SOFTMAX + 2) * shape.vocab  # 2: picking the true token from it
     return (

@@ -1,6 +1,6 @@
 """The masked language model that proposes replacements: a small encoder and a tied head."""
 
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,9 @@ from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, masked_lm
 from electrain.metrics import Metrics, mean
 from electrain.randomness import Stream, drop, uniform
+
+Right = Literal["allowed", "never"]
+"""Whether a sample may be the text's own token. ELECTRA allows it."""
 
 
 class Proposal(NamedTuple):
@@ -34,20 +37,57 @@ class Generator(nn.Module):
         self.head = MlmHead(encoder if encoder is not None else reader)
 
     def forward(
-        self, ids: Int[Tensor, "b t"], batch: Batch, picked: Selection, reader: Encoder, *, dropout: bool
+        self,
+        ids: Int[Tensor, "b t"],
+        batch: Batch,
+        picked: Selection,
+        reader: Encoder,
+        *,
+        dropout: bool,
+        temperature: Float[Tensor, ""] | None = None,
+        right: Right = "allowed",
     ) -> Proposal:
         """Read the masked `ids`, score the text's own tokens at the picked places, sample replacements."""
         encoder = self.encoder if self.encoder is not None else reader
         source = drop(batch.key, Stream.GENERATOR) if dropout else None
         hidden = encoder(ids, batch.real, batch.segments, drop=source)
         logits = self.head(gather(hidden, picked.index), encoder.tokens.weight)
-        target = batch.ids.gather(1, picked.index)
-        u = uniform(batch.key, Stream.SAMPLE, picked.index)
-        # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
-        sampled = sample(logits, u)
-        loss, nll, metrics = masked_lm(logits, target, picked.valid)
-        with torch.no_grad():
-            # -log p(sample), whose mean is the entropy of the proposals: no further pass over the vocabulary.
-            right, drawn = (logits.gather(2, token[..., None]).squeeze(2) for token in (target, sampled))
-            metrics["generator_entropy"] = mean(nll + (right - drawn).float(), picked.valid)
-        return Proposal(loss, sampled, metrics)
+        return propose(logits, batch, picked, temperature, right)
+
+
+def propose(
+    logits: Float[Tensor, "b k v"],
+    batch: Batch,
+    picked: Selection,
+    temperature: Float[Tensor, ""] | None = None,
+    right: Right = "allowed",
+) -> Proposal:
+    """What logits over the vocabulary at the picked places say: loss of the text's own tokens, a sample, metrics.
+
+    temperature: of the softmax that is sampled from, 1 if it is None; the loss is that of the logits as they are
+    right:       "never" takes the text's own token away before the draw
+    """
+    target = batch.ids.gather(1, picked.index)
+    u = uniform(batch.key, Stream.SAMPLE, picked.index)
+    # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
+    drawn_from = _shaped(logits.detach(), target, temperature, right)
+    sampled = sample(drawn_from, u)
+    loss, nll, metrics = masked_lm(logits, target, picked.valid)
+    with torch.no_grad():
+        # -log p(sample), whose mean is the entropy of the proposals.
+        drawn = drawn_from.gather(2, sampled[..., None]).squeeze(2).float()
+        if temperature is None and right == "allowed":  # then without a further pass over the vocabulary
+            mass = nll + logits.gather(2, target[..., None]).squeeze(2).float()
+        else:
+            mass = drawn_from.float().logsumexp(2)
+        metrics["generator_entropy"] = mean(mass - drawn, picked.valid)
+        metrics["sampled_right"] = mean(sampled == target, picked.valid)
+    return Proposal(loss, sampled, metrics)
+
+
+def _shaped(
+    logits: Float[Tensor, "b k v"], target: Int[Tensor, "b k"], temperature: Float[Tensor, ""] | None, right: Right
+) -> Float[Tensor, "b k v"]:
+    if temperature is not None:
+        logits = logits / temperature
+    return logits if right == "allowed" else logits.scatter(2, target[..., None], -torch.inf)

@@ -14,7 +14,7 @@ from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
 from electrain.hub.folder import quiet
-from electrain.hub.weights import Family, Model, fill, parts
+from electrain.hub.weights import Family, Model, fill, parts, put
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.system import System
@@ -85,9 +85,7 @@ def load_into(
                     "give the corruptor tying none, or leave the generator out"
                 )
             values[parameter] = value
-    with torch.no_grad():
-        for parameter, value in values.items():
-            parameter.copy_(value)
+    put(values, found.values())
     return _said(system, encoder, generator, set(values))
 
 

@@ -1,10 +1,11 @@
 """One table of names, read both ways: our weights and those of transformers' ELECTRA and BERT classes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from electrain.corruptors.generator import Generator
 from electrain.encoders.bert import Bert, Embeddings, Layer
@@ -88,15 +89,25 @@ def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Pa
         modules += [((f"{at}.dense",), head.dense), ((f"{at}.LayerNorm",), head.norm)]
         yield ("generator_lm_head.bias" if family == "electra" else "cls.predictions.bias",), head.bias
     for names, module in modules:
-        for kind, parameter in module.named_parameters():
+        for ours, parameter in module.named_parameters():
+            kind = "weight" if parametrize.is_parametrized(module, "weight") else ours
             yield tuple(f"{name}.{kind}" for name in names), parameter
+
+
+def computed(model: Model) -> dict[nn.Parameter, nn.Module]:
+    """Modules whose `weight` is computed, by the parameter that is learnt: a token table that stands on another one."""
+    tables = cast(Embeddings, model.encoder.embeddings)
+    whole = parametrize.is_parametrized(tables.tokens, "weight")
+    return {next(tables.tokens.parameters()): tables.tokens} if whole else {}
 
 
 def exported(model: Model, family: Family) -> dict[str, Tensor]:
     """Copies of our weights by their names in transformers, float32. Tied weights stand there once."""
     out: dict[str, Tensor] = {}
+    sums = computed(model)
     for names, parameter in pairs(model, family):
-        for name, piece in zip(names, parameter.detach().float().cpu().chunk(len(names)), strict=True):
+        value = cast(Tensor, sums[parameter].weight) if parameter in sums else parameter
+        for name, piece in zip(names, value.detach().float().cpu().chunk(len(names)), strict=True):
             out[name] = piece.clone()
     return out
 
@@ -104,6 +115,7 @@ def exported(model: Model, family: Family) -> dict[str, Tensor]:
 def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
     """New values of our parameters, from transformers' weights; parameters that these do not hold are left out.
 
+    Of a table that is computed, the value is the whole table's: `put` finds what is to be learnt of it.
     UserError for a part of a parameter, or another shape.
     """
     values: dict[nn.Parameter, Tensor] = {}
@@ -121,6 +133,18 @@ def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.
             raise UserError(f"weights: {names[0]} is {other} there and {ours} here; change the recipe's sizes to agree")
         values[parameter] = value
     return values
+
+
+def put(values: Mapping[nn.Parameter, Tensor], models: Iterable[Model]) -> None:
+    """Write new values into the parameters of models."""
+    sums = {parameter: module for model in models for parameter, module in computed(model).items()}
+    with torch.no_grad():
+        for parameter, value in values.items():
+            if parameter not in sums:
+                parameter.copy_(value)
+        for parameter, module in sums.items():  # last: they stand on what was written above
+            if parameter in values:
+                module.weight = values[parameter].to(parameter.device)
 
 
 def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig":
