@@ -16,24 +16,22 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from electrain.errors import Stopped, UserError
+from electrain.options import Flops, Pretrain, Quickstart
 from electrain.run import Run
+
+# Booleans take a value; a field that may be None is no verb of its own, but options where the recipe fills it.
+_STYLE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
 
 VERBS: dict[str, str] = {
     "quickstart": "the whole story on the built-in corpus: prepare, train, evaluate, export, look",
     "prepare": "turn text into a tokenizer, token files and a manifest",
     "recipes": "what can be run, a line each",
     "pretrain": "train a recipe, or go on with a run",
+    "cache": "a frozen generator's proposals, once, for every later run",
+    "study": "several recipes at equal operations, one table",
     "export": "a folder that transformers loads",
     "flops": "parameters, operations and memory of a recipe",
 }
-
-
-@dataclass(frozen=True)
-class Quickstart:
-    """Prepare the built-in corpus, train electra_tiny on it, evaluate, export, reload, and show what it noticed."""
-
-    out: Path = Path("runs/quickstart")
-    """Folder for the data, the run and the exported models."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,18 @@ class Options(Run):
     """The fields of a run as options; its recipe is named before them."""
 
     recipe: Annotated[str, tyro.conf.Suppress] = ""
+    first: "Options | None" = None
+    """The stage before, with options of its own (--first.steps)."""
 
+    @staticmethod
+    def of(run: Run) -> "Options":
+        """A run's fields, those of the stages before it among them."""
+        return Options(**{**vars(run), "first": run.first and Options.of(run.first)})
 
-@dataclass(frozen=True)
-class Pretrain:
-    """Train a recipe; every field of the run is an option. On a folder with a run in it, go on with that run."""
-
-    data: Path
-    """Folder that `electrain prepare` made."""
-    out: Path
-    """Folder of the run: run.json, metrics.jsonl, checkpoints, tokenizer."""
-    start_from: str = ""
-    """Start a new run from a transformers ELECTRA or BERT: a folder or a Hub name of the discriminator (or BERT)."""
-    start_generator: str = ""
-    """The generator to start from; without it the generator's own layers start fresh."""
+    @property
+    def plain(self) -> Run:
+        """The run that was chosen."""
+        return Run(**{**vars(self), "first": self.first and self.first.plain})
 
 
 @dataclass(frozen=True)
@@ -75,14 +71,6 @@ class Export:
     """The Python file of your own recipe, where the run was made from one."""
 
 
-@dataclass(frozen=True)
-class Flops:
-    """Parameters, operations and memory, counted the paper's way and the plain way."""
-
-    vocab_size: int = 30522
-    """Rows of the token table."""
-
-
 def _quickstart(args: Sequence[str]) -> None:
     from electrain.quickstart import quickstart
 
@@ -97,30 +85,10 @@ def _prepare(args: Sequence[str]) -> None:
 
 
 def _recipes(args: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from electrain.flops import count
-    from electrain.recipes import published, summary
+    from electrain.catalogue import catalogue
 
     _parse(None, args, "recipes")
-    rows = [
-        (name, f"{count(function()).parameters.model / 1e6:.1f}M", summary(function))
-        for name, function in published().items()
-    ]
-    console = Console(highlight=False)
-    if console.is_terminal:
-        table = Table("recipe", "parameters", "what it is", box=None, padding=(0, 2, 0, 0))
-        table.columns[1].justify = "right"
-        for name, size, what in rows:
-            table.add_row(name, size, what)
-        console.print(table, markup=False)
-    else:  # a line each, whatever reads them
-        width = max(len(name) for name, _, _ in rows)
-        for name, size, what in rows:
-            print(f"{name:<{width}}  {size:>7}  {what}")
-    print("\nParameters are the model's, a joint generator's left out, with a vocabulary of 30522.")
-    print("next:  electrain pretrain NAME --data DIR --out RUN       electrain pretrain NAME --help lists every field")
+    catalogue()
 
 
 def _pretrain(args: Sequence[str]) -> None:
@@ -136,9 +104,28 @@ def _pretrain(args: Sequence[str]) -> None:
         tokenizer = chosen.data / "tokenizer"
         where = (chosen.start_from or None, chosen.start_generator or None)
         fill = partial(load_into, encoder=where[0], generator=where[1], tokenizer=tokenizer)
-    path = pretrain(Run(**vars(chosen.run)), chosen.data, chosen.out, command, fill)
+    path = pretrain(chosen.run.plain, chosen.data, chosen.out, command, fill)
     print(f"trained: {path}")
     print(f"next:    {shlex.join(['electrain', 'export', str(chosen.out), '--out', str(chosen.out / 'export')])}")
+
+
+def _study(args: Sequence[str]) -> None:
+    from electrain.study.conduct import Conduct, conduct
+
+    name, rest = _named(args, "study", "STUDY", "the one study there is: ladder")
+    made = conduct(name, _parse(Conduct, rest, f"study {name}"), f"electrain study {shlex.join(args)}")
+    print("\n".join(f"written: {path}" for path in made))
+
+
+def _cache(args: Sequence[str]) -> None:
+    from electrain.propose import Proposing, propose
+
+    named = ["--generator"] if args and not args[0].startswith("-") else []
+    how: Proposing = _parse(Proposing, [*named, *args], "cache")
+    propose(how)
+    print(f"cached: {how.out}")
+    options = ["--data", how.data, "--system.corruptor.cache", how.out, "--length", how.length, "--out", "RUN"]
+    print(f"next:   {shlex.join(['electrain', 'pretrain', 'fast_electra_cached', *map(str, options)])}")
 
 
 def _export(args: Sequence[str]) -> None:
@@ -174,25 +161,36 @@ def _flops(args: Sequence[str]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(describe(Run(**vars(chosen.run)), chosen.vocab_size))
+    console.print(describe(chosen.run.plain, chosen.vocab_size))
 
 
 def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
-    """The recipe named first, and the arguments after it."""
-    from electrain.recipes import recipe
+    """The recipe named first, at the size that is named anywhere, and the arguments after it."""
+    from electrain.recipes import recipe, sized
+    from electrain.recipes.sizes import SIZES
 
+    name, rest = _named(args, verb, "RECIPE", "`electrain recipes` lists them")
+    function = recipe(name)
+    # Looked up beforehand, for it decides the defaults of all other options; a name that is wrong is told by tyro.
+    words = [word for option in rest for word in option.split("=", 1)]
+    size = words[words.index("--size") + 1 :][:1] if "--size" in words else []
+    return (sized(function, SIZES[size[0]]) if size and size[0] in SIZES else function()), rest
+
+
+def _named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, Sequence[str]]:
+    """What a verb is given first, and the arguments after it."""
     if args and args[0] in ("-h", "--help"):
-        print(f"usage: electrain {verb} RECIPE [options]\n\n`electrain recipes` lists the recipes;")
-        print(f"`electrain {verb} RECIPE --help` lists the options of one.")
+        print(f"usage: electrain {verb} {what} [options]\n\n{where};")
+        print(f"`electrain {verb} {what} --help` lists the options of one.")
         raise SystemExit(0)
     if not args or args[0].startswith("-"):
-        raise UserError(f"electrain {verb}: name a recipe first; `electrain recipes` lists them")
-    return recipe(args[0])(), args[1:]
+        raise UserError(f"electrain {verb}: name a {what.lower()} first; {where}")
+    return args[0], args[1:]
 
 
 def _with(run: Run, kind: type) -> type:
     """A verb's options, and beside them the fields of a recipe's run, whose values are the defaults."""
-    fields = Annotated[Options, tyro.conf.arg(name="", default=Options(**vars(run)))]
+    fields = Annotated[Options, tyro.conf.arg(name="", default=Options.of(run))]
     return make_dataclass(
         kind.__name__, [("run", fields)], bases=(kind,), namespace={"__doc__": kind.__doc__}, frozen=True, kw_only=True
     )
@@ -205,7 +203,7 @@ def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
         with contextlib.redirect_stderr(said):
             if kind is None:
                 return tyro.cli(lambda: None, args=args, prog=f"electrain {verb}", description=VERBS[verb])
-            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=(tyro.conf.FlagConversionOff,))
+            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=_STYLE)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -231,6 +229,8 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": _prepare,
     "recipes": _recipes,
     "pretrain": _pretrain,
+    "cache": _cache,
+    "study": _study,
     "export": _export,
     "flops": _flops,
 }

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "vocab randomness files cost curriculum",
+        "vocab randomness files cost curriculum options",
         "batch",
         "data metrics optim distributed watch",
         "source",
@@ -38,8 +38,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "run",
         "checkpoint memory tracking start",
         "hub flops report recipes",
-        "train",
+        "propose train catalogue savings",
         "finetune zeroshot judge",
+        "probe",
+        "study",
         "quickstart",
         "cli",
         "__main__",

@@ -26,6 +26,7 @@ from electrain.data.settings import Prepare
 from electrain.errors import Stopped
 from electrain.recipes import published
 from electrain.run import Record, Run
+from electrain.study.conduct import Conduct
 from tests import prose
 from tests.training import last, metrics, one_thread  # noqa: F401 - a fixture
 
@@ -146,12 +147,13 @@ def flags(kind: type | object) -> set[str]:
         (["recipes"], set()),
         (
             ["pretrain", "electra_tiny"],
-            flags(Run) - {"--recipe", "--system", "--packing", "--optim", "--compute"}
-            | {"--data", "--out", "--start-from", "--start-generator", "--system.encoder.layers"}
+            flags(Run) - {"--recipe", "--system", "--packing", "--optim", "--compute", "--first"}
+            | {"--data", "--out", "--size", "--start-from", "--start-generator", "--system.encoder.layers"}
             | {"--system.corruptor.width", "--system.objective.places", "--optim.lr", "--compute.compile"},
         ),
+        (["study", "ladder"], flags(Conduct) - {"--compute"} | {"--compute.threads", "--compute.compile"}),
         (["export"], flags(Export) - {"--run"}),
-        (["flops", "bert_base"], {"--vocab-size", "--batch", "--system.corruptor.masked"}),
+        (["flops", "bert_base"], {"--vocab-size", "--size", "--batch", "--system.corruptor.masked"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -192,7 +194,7 @@ def test_version(here: Callable[..., Left]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("fly", ["no verb 'fly'", "quickstart, prepare, recipes, pretrain, export, flops"]),
+        ("fly", ["no verb 'fly'", "quickstart, prepare, recipes, pretrain, cache, study, export, flops"]),
         ("quickstart --outt X", ["Unrecognized options: --outt, X", "`electrain quickstart --help`"]),
         ("recipes electra_tiny", ["Unrecognized options: electra_tiny"]),
         ("prepare", ["missing: --corpus, --out", "`electrain prepare --help`"]),

@@ -25,6 +25,7 @@ from electrain.errors import Stopped, UserError
 from electrain.flops import count
 from electrain.objectives.rtd import Rtd
 from electrain.optim.adam import Adam
+from electrain.recipes import sized
 from electrain.recipes.bert import bert
 from electrain.recipes.electra import electra
 from electrain.recipes.sizes import SMALL, TINY
@@ -62,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_of_the_ladder_gets_what_the_budget_pays_for(function: Callable, data: Path) -> None:
     budget = 40 * step_cost(electra(TINY), data, VOCAB)
     try:
-        run = complete(function(TINY), TINY, data)
+        run = complete(sized(function, TINY), TINY, data)
     except UserError as error:
         pytest.skip(str(error))
     fitted = afford(run, budget, data, VOCAB)
