@@ -10,6 +10,8 @@ from torch import Tensor
 
 from electrain.errors import UserError
 
+Kind = Literal["exponential", "linear", "polynomial", "cosine", "step", "constant"]
+
 
 @final
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Schedule:
     values, so span and power are ours.
     """
 
-    kind: Literal["exponential", "linear", "polynomial", "cosine", "step", "constant"] = "constant"
+    kind: Kind = "constant"
     """Shape of the curve."""
     start: float = 1.0
     """Value at the beginning; the value for good where the kind is constant."""
@@ -68,3 +70,9 @@ class Schedule:
     def values(self) -> tuple[float, ...]:
         """The two ends between which it stays."""
         return (self.start,) if self.kind == "constant" else (self.start, self.end)
+
+
+ONE = Schedule("constant", start=1.0)
+"""1 throughout."""
+ZERO = Schedule("constant", start=0.0)
+"""0 throughout."""

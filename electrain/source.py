@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -25,9 +26,15 @@ class MaskedLm(nn.Module, ABC):
     class Config(ABC):
         """Its sizes, enough to build it again without what it was loaded from; saved in run.json."""
 
+        drops: ClassVar[bool] = True
+        """Whether `logits` heeds `drop`."""
+
         @abstractmethod
         def build(self, vocab: Vocab) -> "MaskedLm":
             """The network with fresh weights."""
+
+        def check(self, length: int) -> None:  # noqa: B027 (not every network has a longest row)
+            """UserError if rows of `length` tokens are too long for it; unless it says so, none is."""
 
     config: Config
 

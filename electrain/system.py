@@ -41,6 +41,10 @@ class System(Pretraining):
         def build(self, vocab: Vocab) -> "System":
             return System(self, vocab)
 
+        def check(self, length: int) -> None:
+            super().check(length)
+            self.corruptor.check(length)
+
         def resolve(self, source: Source) -> "System.Config":
             return replace(self, corruptor=self.corruptor.resolve(source))
 

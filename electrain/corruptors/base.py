@@ -58,6 +58,9 @@ class Corruptor(nn.Module, ABC):
         def build(self, vocab: Vocab, encoder: Encoder) -> "Corruptor":
             """The corruptor with fresh weights; `encoder` is the one that will read its output."""
 
+        def check(self, length: int) -> None:  # noqa: B027 (most corruptors have nothing to check)
+            """UserError if rows of `length` tokens are too long for the corruptor; unless it says so, none is."""
+
         def resolve(self, source: Source) -> "Corruptor.Config":
             """The same, with what has to be read from elsewhere written in (the sizes of a trained generator)."""
             return self

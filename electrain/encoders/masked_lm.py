@@ -29,6 +29,9 @@ class EncoderLm(MaskedLm):
         def build(self, vocab: Vocab) -> "EncoderLm":
             return EncoderLm(self, vocab)
 
+        def check(self, length: int) -> None:
+            self.encoder.check(length)
+
     def __init__(self, config: Config, vocab: Vocab):
         super().__init__()
         self.config = config

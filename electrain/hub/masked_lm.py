@@ -1,6 +1,7 @@
-"""A trained masked language model to be frozen: the generator or BERT of a run of ours, or of a transformers folder."""
+"""A trained masked language model to be frozen: the generator or BERT of a run of ours, or any of transformers."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,12 +12,18 @@ from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
+from electrain.hub import foreign
 from electrain.hub.load import encoder_config_of, same_tokens, values_of
 from electrain.hub.weights import Model, parts
 from electrain.run import Record
 from electrain.source import MaskedLm
 from electrain.tracking import say
 from electrain.vocab import Vocab
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 
 
 def load(place: str, tokenizer: Path) -> MaskedLm:
@@ -28,7 +35,7 @@ def load(place: str, tokenizer: Path) -> MaskedLm:
 
 def _of_run(folder: Path, tokenizer: Path) -> MaskedLm:
     record = Record.load(folder)
-    same_tokens(folder / "tokenizer", tokenizer)
+    same_vocabulary(str(folder / "tokenizer"), tokenizer)
     newest = checkpoint.latest(folder, say)
     if newest is None:
         raise UserError(f"{folder}: has no whole checkpoint; go on with that run until it has saved one")
@@ -43,9 +50,13 @@ def _of_run(folder: Path, tokenizer: Path) -> MaskedLm:
 
 
 def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
-    sizes = encoder_config_of(place)
-    same_tokens(place, tokenizer)
-    network = EncoderLm.Config(sizes).build(vocab_of(load_tokenizer(tokenizer)))
+    theirs = foreign.config_at(place)
+    same_vocabulary(place, tokenizer)
+    vocab = vocab_of(load_tokenizer(tokenizer))
+    sizes = _our_sizes(place, theirs, vocab)
+    if sizes is None:
+        return foreign.load(place, vocab)
+    network = EncoderLm.Config(sizes).build(vocab)
     assert isinstance(network.encoder, Bert)
     values = values_of(Model(network.encoder, network.head), "generator", place)
     if missing := [name for name, parameter in network.named_parameters() if parameter not in values]:
@@ -54,6 +65,42 @@ def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
         for parameter, value in values.items():
             parameter.copy_(value)
     return network
+
+
+def _our_sizes(place: str, theirs: "PreTrainedConfig", vocab: Vocab) -> Bert.Config | None:
+    """Of an ELECTRA or BERT that our encoder computes; None for what only transformers does."""
+    if (
+        theirs.model_type not in ("electra", "bert")
+        or not theirs.tie_word_embeddings
+        or theirs.vocab_size != vocab.size
+    ):
+        return None
+    try:
+        return encoder_config_of(place)
+    except UserError:
+        return None
+
+
+def same_vocabulary(place: str, tokenizer: Path) -> None:
+    """UserError, with the first token that differs, if a place has another tokenizer than the data, or none."""
+    folder, none = Path(place).expanduser(), f"{place}: has no tokenizer to compare with the data's; save it there"
+    # Where there is none, transformers would make up an empty one.
+    if folder.is_dir() and not any(file for name in _TOKENIZERS for file in folder.glob(name)):
+        raise UserError(none)
+    try:
+        theirs = load_tokenizer(place)
+    except UserError as error:
+        raise UserError(none) from error
+    one, ours = (
+        {number: token for token, number in t.get_vocab().items()} for t in (theirs, load_tokenizer(tokenizer))
+    )
+    for number in sorted(one.keys() | ours.keys()):
+        if one.get(number) != ours.get(number):
+            raise UserError(
+                f"{place}: another vocabulary: token {number} is {one.get(number)!r} there and {ours.get(number)!r} in "
+                f"the data; choose another generator, or prepare the data with --tokenizer {place}"
+            )
+    same_tokens(place, tokenizer)
 
 
 def _copy(encoder: Encoder, head: MlmHead, vocab: Vocab) -> EncoderLm:

@@ -47,6 +47,10 @@ class Pretraining(nn.Module, ABC):
         def build(self, vocab: Vocab) -> "Pretraining":
             """The system with fresh weights."""
 
+        def check(self, length: int) -> None:
+            """UserError if rows of `length` tokens are too long for a part; called when all is resolved."""
+            self.encoder.check(length)
+
         def resolve(self, source: Source) -> "Pretraining.Config":
             """The same, with what has to be read from elsewhere written in (the sizes of a trained generator)."""
             return self
