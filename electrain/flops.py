@@ -19,6 +19,8 @@ from electrain.vocab import Vocab
 # official script takes the backward pass to cost as much as the forward pass.
 _PLAIN_BACKWARD, _PAPER_BACKWARD = 2, 1
 
+EARLIER = "the first stage"
+
 
 class Operations(NamedTuple):
     """Training operations, backward passes included: of a token, of an update (the whole batch), of the run."""
@@ -50,7 +52,10 @@ class Parameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations and parameters of a run; `plain` and `paper` hold the operations of each part."""
+    """Operations and parameters of a run; `plain` and `paper` hold the operations of each part.
+
+    The run of a stage before it is a part by itself (`EARLIER`), which costs nothing a token or a step of this one.
+    """
 
     parameters: Parameters
     plain: dict[str, Operations]
@@ -80,6 +85,10 @@ def count(run: Run, vocab_size: int = 30522) -> Cost:
     for item in system.cost(run.length, vocab_size):
         for counts, row, backward in ((plain, item.plain, _PLAIN_BACKWARD), (paper, item.paper, _PAPER_BACKWARD)):
             counts[item.part] = _add([counts.get(item.part, Operations(0.0, 0.0, 0.0)), whole(item, row, backward)])
+    if run.first is not None:
+        earlier = count(run.first, vocab_size)
+        plain[EARLIER] = Operations(0.0, 0.0, earlier.plain_total.run)
+        paper[EARLIER] = Operations(0.0, 0.0, earlier.paper_total.run)
     return Cost(parameters(system), plain, paper)
 
 
@@ -96,7 +105,10 @@ def parameters(system: Pretraining) -> Parameters:
 
 
 def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None = None) -> Group:
-    """Tables for people: parameters, operations, memory of a micro-batch; days where a speed is given."""
+    """Tables for people: parameters, operations, memory of a micro-batch; days where a speed is given.
+
+    A stage before it comes first, with tables of its own.
+    """
     cost = count(run, vocab_size)
     dtype = torch.float32 if run.compute.dtype == "float32" else torch.bfloat16
     rows = run.batch // run.accumulate
@@ -112,7 +124,9 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
             f"{tokens / tokens_per_second / 86400:,.1f} days at {tokens_per_second:,.0f} tokens a second, "
             f"which is {rate:,.2f} TFLOP/s"
         )
+    before = ["First stage", describe(run.first, vocab_size), "\nSecond stage"] if run.first is not None else []
     return Group(
+        *before,
         *lines,
         "\nParameters",
         _parameter_table(cost.parameters),

@@ -107,7 +107,7 @@ def differences(old: Run, new: Run) -> list[str]:
     def compare(a: Any, b: Any, name: str) -> None:
         if dataclasses.is_dataclass(a) and type(a) is type(b):
             for item in dataclasses.fields(a):
-                if name or item.name not in FREE:
+                if not isinstance(a, Run) or item.name not in FREE:
                     compare(getattr(a, item.name), getattr(b, item.name), f"{name}.{item.name}".lstrip("."))
         elif a != b:
             found.append(f"{name}: {a} -> {b}")

@@ -30,8 +30,7 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
             if old.data_sha256 != digest:
                 raise UserError(f"{out}: was trained on {old.data}, which {shards.folder} does not hold; name that one")
             return
-    elif out.exists() and (not out.is_dir() or any(_foreign(run, path) for path in out.iterdir())):
-        raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
+    check_free(run, out)
     if not tokenizer.is_dir():
         raise UserError(f"{tokenizer}: there is none; the data folder is not whole, run electrain prepare again")
     try:
@@ -42,6 +41,14 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
         shutil.copytree(tokenizer, out / "tokenizer")
     except OSError as error:
         raise UserError(f"{out}: cannot be made ({error.strerror or error})") from error
+
+
+def check_free(run: Run, out: Path) -> None:
+    """UserError if OUT holds other files than a run's; the stage before it may be there."""
+    if (out / "run.json").exists():
+        return
+    if out.exists() and (not out.is_dir() or any(_foreign(run, path) for path in out.iterdir())):
+        raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
 
 
 def trained(out: Path) -> bool:

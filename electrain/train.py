@@ -22,7 +22,7 @@ from electrain.hub.source import Folders
 from electrain.metrics import Metrics, add, read
 from electrain.run import Record, Run, settled
 from electrain.source import Source
-from electrain.start import FIRST, begin, trained
+from electrain.start import FIRST, begin, check_free
 from electrain.systems.base import Pretraining
 from electrain.tracking import Bar, Log, say, trackers
 from electrain.watch import Watch
@@ -36,7 +36,9 @@ def pretrain(
     fill: gives a new run's system its first weights, and says what it did; without it they are random
     UserError for input that cannot be used; Stopped after SIGTERM or Ctrl-C, with everything saved.
     """
-    if run.first is not None and not trained(out):
+    check_free(run, out)
+    begun = bool(checkpoint.listed(out))
+    if run.first is not None and not begun:
         say(f"first stage: {out / FIRST}")
         pretrain(run.first, data, out / FIRST, command)
         say(f"second stage: {out}")
@@ -45,7 +47,7 @@ def pretrain(
     shards = Shards.open(data)
     source = Folders(data, out / FIRST if run.first is not None else None)
     # On a run in progress nothing is read from elsewhere any more: it may be gone, or another.
-    run = settled(run, Record.load(out).run) if trained(out) else replace(run, system=run.system.resolve(source))
+    run = settled(run, Record.load(out).run) if begun else replace(run, system=run.system.resolve(source))
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     optimizer = run.optim.build(system)
@@ -60,7 +62,7 @@ def pretrain(
     )
     held_out = _held_out(run, data, source)
 
-    filled = [] if trained(out) else [system.start(source), fill(system) if fill is not None else ""]
+    filled = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
 
     begin(run, shards, out, command)  # nothing is written before all of the above fits together
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
