@@ -25,8 +25,8 @@ from electrain.vocab import Vocab
 class Cached(Corruptor):
     """Puts samples of cached proposals at cached places. No network, no gradient, no logits over the vocabulary.
 
-    Savings: Fast-ELECTRA's reviewers (Dong et al., 2024) were told of 30 to 40 % of a step. The cache is ours: the
-    paper's digests say neither what is stored nor how the tail is sampled; `cache/temper.py` does, and what it costs.
+    The idea of predictions cached offline comes with Fast-ELECTRA (Dong et al., 2024). What is stored and how the tail
+    is sampled is ours: see `cache/temper.py`.
     """
 
     @dataclass(frozen=True)
