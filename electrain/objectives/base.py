@@ -11,6 +11,7 @@ from electrain.batch import Batch
 from electrain.corruptors.base import Corrupted
 from electrain.cost import Shape, Work, linears
 from electrain.encoders.base import Encoder
+from electrain.errors import UserError
 from electrain.metrics import Metrics
 from electrain.vocab import Vocab
 
@@ -44,3 +45,11 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, hidden: Float[Tensor, "b t d"], seen: Corrupted, batch: Batch, encoder: Encoder) -> Scored:
         """`seen` is what the encoder read, `batch` the text as it was."""
+
+    def naturalness(self, batch: Batch, encoder: Encoder) -> Float[Tensor, " b"]:
+        """How natural the rows look: sums over their real, non-special tokens of log-probabilities, or of what stands
+        for them. For comparing rows, in evaluation mode: the text is read as it is, and nothing is dropped.
+
+        UserError if the objective judges no text as it is.
+        """
+        raise UserError(f"naturalness: the objective {type(self).__name__} judges no text; choose Electric or Rtd")

@@ -57,3 +57,8 @@ class Rtd(Objective):
                 "rtd_auc": histograms(logits, seen.replaced, batch.real),
             }
         return Scored(total, metrics, logits)
+
+    def naturalness(self, batch: Batch, encoder: Encoder) -> Float[Tensor, " b"]:
+        """Sum of log P(original)."""
+        logits = self.head(encoder(batch.ids, batch.real, batch.segments)).float()
+        return (F.logsigmoid(-logits) * batch.maskable).sum(1)
