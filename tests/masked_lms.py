@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
     BertConfig,
@@ -42,10 +43,11 @@ def tokenizer(folder: Path, words: list[str] | None = None) -> Path:
 
 
 def data(folder: Path) -> Path:
-    """The data of `tests.training`, with a tokenizer that can be compared with a model's."""
+    """The data of `tests.training`, with a tokenizer that can be compared with a model's, and frequencies."""
     make_data(folder)
     shutil.rmtree(folder / "tokenizer")
     tokenizer(folder / "tokenizer")
+    np.save(folder / "frequencies.npy", np.where(np.isin(np.arange(VOCAB.size), VOCAB.special), 0, 10))
     return folder
 
 
