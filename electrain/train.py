@@ -48,6 +48,7 @@ def pretrain(
     source = Folders(data, out / FIRST if run.first is not None else None)
     # On a run in progress nothing is read from elsewhere any more: it may be gone, or another.
     run = settled(run, Record.load(out).run) if begun else replace(run, system=run.system.resolve(source))
+    run.system.check(run.length)
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     optimizer = run.optim.build(system)
