@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from electrain.batch import Batch
 from electrain.compute import Compute, Step, casting, has_bfloat16
+from electrain.cost import Work
 from electrain.errors import UserError
 from electrain.randomness import row_keys
-from electrain.system import Output, System
+from electrain.system import System
+from electrain.systems.base import Output, Pretraining
 from electrain.train import pretrain
 from tests.training import (
     BERT,
@@ -121,13 +123,16 @@ def test_the_compiled_step_has_the_eager_step_s_numbers() -> None:
     assert system.corruptor.generator.encoder.tokens.weight is system.encoder.tokens.weight  # type: ignore[union-attr]
 
 
-class Counts(nn.Module):
+class Counts(Pretraining):
     """A system with state of its own, as a running accuracy would be."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
         self.register_buffer("calls", torch.zeros(()))
+
+    def cost(self, length: int, vocab_size: int) -> tuple[Work, ...]:
+        return ()
 
     def forward(self, batch: Batch, progress: Tensor) -> Output:
         self.calls += 1

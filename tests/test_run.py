@@ -40,7 +40,7 @@ def test_every_recipe_comes_back(name: str) -> None:
     run = RUNS[name]()
     back = through_json(run)
     assert back == run and hash(back) == hash(run) and differences(run, back) == []
-    assert type(back.optim.betas) is tuple and type(back.track) is tuple
+    assert type(back.track) is tuple and (not isinstance(back.optim, Adam) or type(back.optim.betas) is tuple)
 
 
 def test_tuples_and_the_user_s_own_parts_come_back() -> None:

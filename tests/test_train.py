@@ -76,7 +76,7 @@ def test_a_run_leaves_what_it_says(whole: Path, data: Path) -> None:
         *((7, "train"), (14, "train"), (15, "eval"), (21, "train"), (28, "train"), (30, "eval"), (35, "train")),
         *((40, "train"), (40, "eval")),
     ]
-    measured = {"loss", "mlm_loss", "mlm_accuracy", "generator_entropy", "replaced"}
+    measured = {"loss", "mlm_loss", "mlm_accuracy", "generator_entropy", "replaced", "sampled_right"}
     measured |= {"rtd_loss", "rtd_accuracy", "rtd_majority", "rtd_recall", "rtd_auc"}
     assert lines[2].keys() == {"step", "kind"} | measured
     assert lines[0].keys() == lines[2].keys() | {"lr", "grad_norm", "tokens_per_second", "data_wait"}
@@ -321,7 +321,7 @@ def gradients(system: System, loader: Loader) -> tuple[float, dict[str, Tensor],
         part = system(batch, torch.tensor(0.0)).loss / len(batches)
         part.backward()
         loss += part.item()
-    whole = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    whole = [torch.cat(parts) for parts in zip(*(batch[:5] for batch in batches), strict=True)]
     return loss, {name: p.grad for name, p in system.named_parameters() if p.grad is not None}, whole
 
 

@@ -37,9 +37,9 @@ def trained(optim: Optim, weight: float) -> dict[str, Tensor]:
         optimizer.step()
         optimizer.zero_grad()
     weights = {name: p.detach() for name, p in system.named_parameters()}
-    for name in weights:
+    for name, value in weights.items():
         if name.endswith("qkv.bias"):  # of keys: softmax does not see them, and Adam makes steps of pure rounding
-            weights[name].view(3, -1)[1] = 0.0
+            value.view(3, -1)[1] = 0.0
     return weights
 
 
