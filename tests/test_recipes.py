@@ -256,7 +256,7 @@ def test_a_file_that_cannot_be_used(
 
 def test_no_such_recipe(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"choose one of bert_small, .*electra_large.*, or your own as file.py:function"
+        UserError, match=r"choose one of electra_15, .*electra_large.*, or your own as file.py:function"
     ):
         recipe("electra_smal")
     with pytest.raises(UserError, match="no Python file"):

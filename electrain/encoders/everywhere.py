@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from electrain.encoders.head import MlmHead
@@ -19,16 +20,22 @@ def log_probabilities(
 
     Chunk by chunk; the backward pass computes each chunk's logits again, a third more work in the head.
     """
+    # Handed on as they are now: the backward pass may run when other tensors stand in the head's place again.
+    weights = dict(head.named_parameters())
     parts = [
-        checkpoint(_chunk, head, some, table, tokens, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(_chunk, head, weights, some, table, tokens, use_reentrant=False, preserve_rng_state=False)
         for some, tokens in zip(hidden.split(PLACES), ids.split(PLACES), strict=True)
     ]
     return torch.cat([asked for asked, _ in parts]), torch.cat([best for _, best in parts])
 
 
 def _chunk(
-    head: MlmHead, hidden: Float[Tensor, "n d"], table: Float[Tensor, "v e"], ids: Int[Tensor, "n m"]
+    head: MlmHead,
+    weights: dict[str, Tensor],
+    hidden: Float[Tensor, "n d"],
+    table: Float[Tensor, "v e"],
+    ids: Int[Tensor, "n m"],
 ) -> tuple[Float[Tensor, "n m"], Float[Tensor, " n"]]:
-    logits = head(hidden, table).float()
+    logits = functional_call(head, weights, (hidden, table)).float()
     mass = logits.logsumexp(-1)
     return logits.gather(-1, ids) - mass[:, None], (logits.detach().amax(-1) - mass.detach())

@@ -181,7 +181,7 @@ def use(folder):
         for step in (*range(6), packing.rows // 64 // 2, packing.rows // 64 - 1):
             batch, = loader.step(step)
             assert batch.ids.shape == (64, 128) and int(batch.ids.max()) < 1000
-            far = max(far, int(loader.rows(step).max()) / packing.rows)
+            far = max(far, int(loader.rows(step)[0].max()) / packing.rows)
     return shards, far, time.perf_counter() - began
 small, large = sys.argv[1:]
 kept = [use(small)]  # whatever is allocated once is allocated now
