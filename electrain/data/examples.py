@@ -103,6 +103,8 @@ class Pairs(Packing):
         def build(self, shards: Shards, length: int) -> "Pairs":
             return Pairs(self, shards, length)
 
+    config: Config
+
     def __init__(self, config: "Pairs.Config", shards: Shards, length: int) -> None:
         if length < 5:
             raise UserError(f"a row of length {length} has no place for two segments; choose a length of at least 5")
