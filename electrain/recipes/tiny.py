@@ -34,7 +34,7 @@ def bert_tiny() -> Run:
 
 
 def electra_small_hour() -> Run:
-    """ELECTRA-Small's encoder for an hour on two CPU cores, 10M tokens; ours. The first third: records/electra_small_hour.
+    """ELECTRA-Small's encoder for an hour on two CPU cores, 10M tokens; ours. A third: records/electra_small_hour.
 
     At lr 1e-3 the discriminator fell to a constant at step 200 (docs/LOG.md).
     """
