@@ -19,6 +19,11 @@ def mean(values: Tensor, where: Tensor) -> Float[Tensor, "2"]:
     return torch.stack([(values.float() * weight).sum(), weight.sum()]).detach()
 
 
+def value(number: Float[Tensor, ""]) -> Float[Tensor, "2"]:
+    """One number, a mean over one."""
+    return mean(number, torch.ones_like(number))
+
+
 def histograms(
     logits: Float[Tensor, "*n"], positive: Bool[Tensor, "*n"], where: Bool[Tensor, "*n"]
 ) -> Float[Tensor, "2 bins"]:

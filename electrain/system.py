@@ -1,97 +1,33 @@
 """corrupt -> encode -> score: the system that all published pairs of corruptor and objective are."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from electrain.batch import Batch, Reader
-from electrain.corruptors.base import Corruptor
-from electrain.cost import Shape, Work
-from electrain.data.examples import Packing
-from electrain.encoders.base import Encoder
-from electrain.metrics import Metrics
-from electrain.objectives.base import Objective
-from electrain.randomness import Stream, drop
-from electrain.source import Source
-from electrain.systems.base import Output, Pretraining, Split
+from electrain.batch import Batch
+from electrain.cost import Work
+from electrain.metrics import value
+from electrain.systems.base import Output
+from electrain.systems.pair import Pair
 from electrain.vocab import Vocab
 
 
 @final
-class System(Pretraining):
-    """A corruptor, the encoder that is being pre-trained, and an objective."""
+class System(Pair):
+    """A corruptor, the encoder that is being pre-trained, and an objective; nothing beside them."""
 
     @dataclass(frozen=True)
-    class Config(Pretraining.Config):
+    class Config(Pair.Config):
         """The three parts and the weight between them."""
-
-        encoder: Encoder.Config
-        """The encoder that is being pre-trained."""
-        corruptor: Corruptor.Config
-        """What proposes the tokens at the selected places."""
-        objective: Objective.Config
-        """What is asked of the encoder."""
-        weight: float = 1.0
-        """Weight of the objective's loss beside the corruptor's own (lambda; ELECTRA: 50)."""
 
         def build(self, vocab: Vocab) -> "System":
             return System(self, vocab)
 
-        def check(self, length: int) -> None:
-            super().check(length)
-            self.corruptor.check(length)
-
-        def resolve(self, source: Source) -> "System.Config":
-            return replace(self, corruptor=self.corruptor.resolve(source))
-
-        def reader(self, source: Source, packing: Packing) -> Reader | None:
-            return self.corruptor.reader(source, packing)
-
-    def __init__(self, config: Config, vocab: Vocab):
-        super().__init__()
-        self.weight = config.weight
-        self.encoder = config.encoder.build(vocab)
-        self.corruptor = config.corruptor.build(vocab, self.encoder)
-        self.objective = config.objective.build(vocab, self.encoder)
-
-    def start(self, source: Source) -> str:
-        return self.corruptor.start(source, self.encoder)
-
-    def beside(self, rows: int, length: int) -> tuple[Tensor, ...]:
-        return self.corruptor.beside(rows, length)
-
-    def before(self, step: int, seed: int) -> None:
-        self.corruptor.before(step, seed)
-
-    def variant(self) -> Hashable:
-        return self.corruptor.variant()
-
-    def after(self, step: int, metrics: Metrics) -> None:
-        self.corruptor.after(step, metrics)
-
-    def split(self) -> Split:
-        return Split(self.encoder.embeddings, self.encoder, self.objective, self.corruptor)
-
     def cost(self, length: int, vocab_size: int) -> tuple[Work, ...]:
-        shape = Shape(length, self.corruptor.selected(length), vocab_size)
-        aside = self.corruptor.cost(shape, self.encoder)
-        return *aside, *self.encoder.cost(shape), *self.objective.cost(shape, self.encoder)
+        return self.cost_of_reading(length, vocab_size)
 
     def forward(self, batch: Batch, progress: Float[Tensor, ""]) -> Output:
-        seen = self.corruptor(batch, self.encoder, progress)
-        source = drop(batch.key, Stream.DISCRIMINATOR) if self.training else None
-        hidden = self.encoder(seen.ids, batch.real, batch.segments, drop=source, delta=seen.delta)
-        scored = self.objective(hidden, seen, batch, self.encoder)
-        loss = seen.loss + self.weight * scored.loss
-        metrics = {**seen.metrics, **scored.metrics}
-        if scored.logits is not None:
-            learnt = self.corruptor.feedback(seen, scored.logits, batch)
-            if learnt is not None:
-                loss = loss + learnt.loss
-                metrics |= learnt.metrics
-        total = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float)])
-        return Output(loss, {"loss": total, **metrics})
+        _, loss, metrics = self.read(batch, progress)
+        return Output(loss, {"loss": value(loss), **metrics})

@@ -390,6 +390,7 @@ def test_joint_loss_by_hand(places: str) -> None:
         "mlm_accuracy": (words.argmax(-1) == data.ids.numpy())[marks].mean(),
         "rtd_loss": rtd,
         "replaced": replaced[real].mean(),
+        "sampled_right": (~replaced)[marks].mean(),
         "rtd_majority": 1 - replaced[real].mean(),
         "rtd_accuracy": ((verdicts > 0) == replaced)[real].mean(),
         "rtd_recall": (verdicts > 0)[replaced].mean(),

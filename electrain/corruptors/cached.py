@@ -15,7 +15,7 @@ from electrain.curriculum import Schedule
 from electrain.data.examples import Packing
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
-from electrain.metrics import mean
+from electrain.metrics import mean, value
 from electrain.randomness import Stream, uniform
 from electrain.source import READ, Source
 from electrain.vocab import Vocab
@@ -95,6 +95,6 @@ class Cached(Corruptor):
         metrics = {
             "replaced": mean(replaced, batch.real),
             "sampled_right": mean(right, picked.valid),
-            "temperature": mean(temperature, torch.ones_like(temperature)),
+            "temperature": value(temperature),
         }
         return Corrupted(ids, picked, replaced, None, torch.zeros((), device=ids.device), metrics)

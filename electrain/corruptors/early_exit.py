@@ -18,7 +18,7 @@ from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead
 from electrain.errors import UserError
-from electrain.metrics import Metrics, mean
+from electrain.metrics import Metrics, mean, value
 from electrain.randomness import Stream, drop
 from electrain.vocab import Vocab
 
@@ -148,9 +148,9 @@ class EarlyExit(Corruptor):
         metrics = {
             **proposal.metrics,
             "replaced": mean(replaced, batch.real),
-            "generator_layers": mean(one * exits[exit], one),
+            "generator_layers": value(one * exits[exit]),
         }
         for layer, probability in zip(exits, self.choice.probabilities.unbind(), strict=True):
-            metrics[f"exit_{layer}"] = mean(probability, one)
+            metrics[f"exit_{layer}"] = value(probability)
         weight = (exit + 1) / ((len(exits) + 1) / 2)
         return Corrupted(ids, picked, replaced, None, weight * proposal.loss, metrics)

@@ -16,7 +16,7 @@ from electrain.curriculum import ONE, ZERO, Schedule
 from electrain.encoders.base import Encoder
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
-from electrain.metrics import mean
+from electrain.metrics import mean, value
 from electrain.randomness import Drop, Stream, drop, uniform
 from electrain.source import READ, MaskedLm, Source
 from electrain.vocab import Vocab
@@ -132,22 +132,18 @@ class Frozen(Corruptor):
         metrics = {
             "replaced": mean(replaced, batch.real),
             "sampled_right": mean(right, picked.valid),
-            "temperature": _now(temperature),
+            "temperature": value(temperature),
         }
         if moving:
             metrics["selected"] = _share(picked.valid, batch.maskable)
         if config.smoothed:
-            metrics["generator_dropout"] = _now(config.dropout(progress))
+            metrics["generator_dropout"] = value(config.dropout(progress))
         return Corrupted(ids, picked, replaced, None, torch.zeros((), device=ids.device), metrics)
 
     def _drop(self, batch: Batch, progress: Float[Tensor, ""]) -> Drop | None:
         if not (self.training and self.config.smoothed):
             return None
         return drop(batch.key, Stream.GENERATOR)._replace(rate=self.config.dropout(progress))
-
-
-def _now(value: Float[Tensor, ""]) -> Tensor:
-    return mean(value, torch.ones_like(value))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from electrain.cost import Shape, Work
 from electrain.curriculum import ONE, Schedule
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
-from electrain.metrics import mean
+from electrain.metrics import mean, value
 from electrain.randomness import Stream, uniform
 from electrain.source import Source
 from electrain.vocab import Vocab
@@ -88,7 +88,7 @@ class Unigram(Corruptor):
         right = sampled == batch.ids.gather(1, picked.index)
         metrics = {"replaced": mean(replaced, batch.real), "sampled_right": mean(right, picked.valid)}
         if self.config.law == "unigram":
-            metrics["temperature"] = mean(temperature, torch.ones_like(temperature))
+            metrics["temperature"] = value(temperature)
         log_proposal = self.log_law(temperature)[ids]
         return Corrupted(ids, picked, replaced, None, torch.zeros((), device=ids.device), metrics, log_proposal)
 

@@ -1,47 +1,33 @@
 """COCO-LM: correct the damaged text, and tell it apart from other texts (Meng et al., NeurIPS 2021, 2102.08473)."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from electrain.batch import Batch, Reader
-from electrain.corruptors.base import Corruptor
+from electrain.batch import Batch
 from electrain.cost import Shape, Work
-from electrain.data.examples import Packing
-from electrain.encoders.base import Encoder
 from electrain.errors import UserError
-from electrain.metrics import Metrics
-from electrain.objectives.base import Objective
+from electrain.metrics import value
 from electrain.randomness import Stream, drop, fold
-from electrain.source import Source
-from electrain.systems.base import Output, Pretraining, Split
+from electrain.systems.base import Output
 from electrain.systems.contrast import crop, crop_length, info_nce
+from electrain.systems.pair import Pair
 from electrain.vocab import Vocab
 
 
 @final
-class Coco(Pretraining):
+class Coco(Pair):
     """A corruptor, an encoder, an objective; and the encoder's [CLS] vectors of two views of each text contrasted.
 
     The views are the damaged text, which the objective scores, and a crop of the text as it was (section 3.3).
     """
 
     @dataclass(frozen=True)
-    class Config(Pretraining.Config):
+    class Config(Pair.Config):
         """The paper's pair is Joint and Corrective."""
 
-        encoder: Encoder.Config
-        """The encoder that is being pre-trained."""
-        corruptor: Corruptor.Config
-        """What damages the text of the first view."""
-        objective: Objective.Config
-        """What is asked of the encoder about it."""
-        weight: float = 1.0
-        """Weight of the objective's loss beside the corruptor's own."""
         contrast: float = 1.0
         """Weight of the contrastive loss."""
         temperature: float = 1.0
@@ -63,65 +49,23 @@ class Coco(Pretraining):
         def build(self, vocab: Vocab) -> "Coco":
             return Coco(self, vocab)
 
-        def check(self, length: int) -> None:
-            super().check(length)
-            self.corruptor.check(length)
-
-        def resolve(self, source: Source) -> "Coco.Config":
-            return replace(self, corruptor=self.corruptor.resolve(source))
-
-        def reader(self, source: Source, packing: Packing) -> Reader | None:
-            return self.corruptor.reader(source, packing)
-
     def __init__(self, config: Config, vocab: Vocab):
-        super().__init__()
+        super().__init__(config, vocab)
         self.config, self.vocab = config, vocab
-        self.encoder = config.encoder.build(vocab)
-        self.corruptor = config.corruptor.build(vocab, self.encoder)
-        self.objective = config.objective.build(vocab, self.encoder)
-
-    def start(self, source: Source) -> str:
-        return self.corruptor.start(source, self.encoder)
-
-    def beside(self, rows: int, length: int) -> tuple[Tensor, ...]:
-        return self.corruptor.beside(rows, length)
-
-    def before(self, step: int, seed: int) -> None:
-        self.corruptor.before(step, seed)
-
-    def variant(self) -> Hashable:
-        return self.corruptor.variant()
-
-    def after(self, step: int, metrics: Metrics) -> None:
-        self.corruptor.after(step, metrics)
-
-    def split(self) -> Split:
-        return Split(self.encoder.embeddings, self.encoder, self.objective, self.corruptor)
 
     def cost(self, length: int, vocab_size: int) -> tuple[Work, ...]:
-        shape = Shape(length, self.corruptor.selected(length), vocab_size)
-        aside = self.corruptor.cost(shape, self.encoder)
-        view = self.encoder.cost(replace(shape, length=crop_length(length, self.config.keep)), "cropped view")
-        cosines = 2 * 2 * (2 * self.config.group) * self.encoder.width
+        config = self.config
+        short = Shape(crop_length(length, config.keep), self.corruptor.selected(length), vocab_size)
+        cosines = 2 * 2 * (2 * config.group) * self.encoder.width
         contrast = Work("contrast", cosines, cosines)
-        return *aside, *self.encoder.cost(shape), *self.objective.cost(shape, self.encoder), *view, contrast
+        return *self.cost_of_reading(length, vocab_size), *self.encoder.cost(short, "cropped view"), contrast
 
     def forward(self, batch: Batch, progress: Float[Tensor, ""]) -> Output:
         config = self.config
-        seen = self.corruptor(batch, self.encoder, progress)
-        source = drop(batch.key, Stream.DISCRIMINATOR) if self.training else None
-        hidden = self.encoder(seen.ids, batch.real, batch.segments, drop=source, delta=seen.delta)
-        scored = self.objective(hidden, seen, batch, self.encoder)
+        hidden, loss, metrics = self.read(batch, progress)
         view = crop(batch, config.keep, self.vocab)
         source = drop(fold(batch.key, Stream.VIEW), Stream.DISCRIMINATOR) if self.training else None
         other = self.encoder(view.ids, view.real, view.segments, drop=source)
         contrast, found = info_nce(hidden[:, 0], other[:, 0], config.temperature, config.group)
-        loss = seen.loss + config.weight * scored.loss + config.contrast * contrast
-        metrics = {**seen.metrics, **scored.metrics, **found}
-        if scored.logits is not None:
-            learnt = self.corruptor.feedback(seen, scored.logits, batch)
-            if learnt is not None:
-                loss = loss + learnt.loss
-                metrics |= learnt.metrics
-        total = torch.stack([loss.detach().float(), torch.ones_like(loss, dtype=torch.float)])
-        return Output(loss, {"loss": total, **metrics})
+        loss = loss + config.contrast * contrast
+        return Output(loss, {"loss": value(loss), **metrics, **found})

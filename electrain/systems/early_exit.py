@@ -15,7 +15,7 @@ from electrain.corruptors.joint import Joint
 from electrain.cost import Shape, Work
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
-from electrain.metrics import Metrics, mean, over_processes
+from electrain.metrics import Metrics, over_processes, value
 from electrain.objectives.base import Scored
 from electrain.objectives.rtd import Rtd
 from electrain.randomness import Stream, drop
@@ -162,11 +162,11 @@ class EarlyExit(Pretraining):
         loss = seen.loss + self.config.weight * torch.stack([part.loss for part in scored]).mean()
         one = torch.ones((), device=batch.ids.device)
         metrics = {
-            "loss": mean(loss, one),
+            "loss": value(loss),
             **seen.metrics,
             **scored[-1].metrics,
-            "encoder_layers": mean(one * exits[exit], one),
-            "encoder_saved": mean(one * (1 - exits[exit] / exits[-1]), one),
+            "encoder_layers": value(one * exits[exit]),
+            "encoder_saved": value(one * (1 - exits[exit] / exits[-1])),
         }
         nothing = torch.zeros(2, device=batch.ids.device)
         measured = [part.metrics["rtd_accuracy"] for part in scored] + [nothing] * (len(exits) - len(scored))
