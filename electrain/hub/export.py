@@ -38,7 +38,7 @@ def export(
     check(out)
     record = Record.load(run_dir)
     vocab = vocab_of(load_tokenizer(run_dir / "tokenizer"))
-    path = _checkpoint(run_dir, checkpoint, warn)
+    path = checkpoint_of(run_dir, checkpoint, warn)
     system = record.run.system.build(vocab)
     checkpoints.load_weights(system, path)
     usual: tuple[Part, ...] = (*parts(system), "discriminator")
@@ -107,7 +107,8 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
     return str(address)
 
 
-def _checkpoint(run_dir: Path, which: str | int, warn: Callable[[str], None]) -> Path:
+def checkpoint_of(run_dir: Path, which: str | int, warn: Callable[[str], None]) -> Path:
+    """A whole checkpoint of a run: "latest", "best" (lowest held-out loss), or a step. UserError if there is none."""
     if isinstance(which, int) or which.isdecimal():
         which = int(which)
         there = {int(path.name.split("-")[1]): path for path in checkpoints.listed(run_dir)}

@@ -35,7 +35,7 @@ def encoder_config_of(name: str | Path) -> Bert.Config:
 
     UserError if it cannot be read, or computes something that our encoder does not.
     """
-    return _encoder_config(_config(name), name)
+    return _encoder_config(config_at(name), name)
 
 
 def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[float, float]:
@@ -105,7 +105,7 @@ def from_transformers(encoder: str | Path, generator: str | Path | None = None) 
     An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
     given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
     """
-    theirs = _config(encoder)
+    theirs = config_at(encoder)
     sizes = _encoder_config(theirs, encoder)
     if theirs.model_type == "bert" and generator is None:
         config = System.Config(sizes, Mask.Config(), Mlm.Config())
@@ -126,7 +126,8 @@ def _fitting(sizes: Bert.Config) -> tuple[float, float]:
     return 1.0, 1.0
 
 
-def _config(name: str | Path) -> "PreTrainedConfig":
+def config_at(name: str | Path) -> "PreTrainedConfig":
+    """Transformers' configuration of an ELECTRA or a BERT. UserError if there is none, or it is of another model."""
     from transformers import AutoConfig
 
     try:
@@ -162,7 +163,7 @@ def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config
 
 def values_of(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Tensor]:
     """New values of a part's parameters. The encoder must be whole there; the head may be missing, and stays fresh."""
-    config = _config(name)
+    config = config_at(name)
     if wrong := _differing(_encoder_config(config, name), model.encoder.config):
         raise UserError(f"{name}: the {role} has other sizes there than in the recipe ({wrong}); change the recipe's")
     rows = model.encoder.tokens.num_embeddings

@@ -1,0 +1,113 @@
+"""A pre-trained encoder with whatever heads came with it: from a run of ours, or from a transformers folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from electrain import checkpoint as checkpoints
+from electrain.data.tokenizer import load_tokenizer, vocab_of
+from electrain.encoders.base import Encoder
+from electrain.encoders.head import MlmHead, RtdHead
+from electrain.hub.export import checkpoint_of
+from electrain.hub.load import config_at, encoder_config_of, values_of
+from electrain.hub.weights import Model, parts, put
+from electrain.run import Record
+from electrain.tracking import say
+from electrain.vocab import Vocab
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+RATE = 0.15  # share of the tokens that is selected where nothing says otherwise
+
+
+class Lm(NamedTuple):
+    """A masked language model: its own encoder (a generator's, or the BERT itself) and the head tied to its tokens."""
+
+    encoder: Encoder
+    head: MlmHead
+
+
+class Opened(NamedTuple):
+    """A pre-trained encoder in evaluation mode, float32, on the CPU.
+
+    name       what the user called it
+    rtd        the replaced-token head, where one was trained
+    lm         the masked language model that came with it: a BERT itself, a run's generator
+    rate       share of the tokens that the generator replaced in pre-training (0.15 where nothing says)
+    """
+
+    name: str
+    encoder: Encoder
+    vocab: Vocab
+    tokenizer: "PreTrainedTokenizerFast"
+    rtd: RtdHead | None = None
+    lm: Lm | None = None
+    rate: float = 0.15
+
+
+def opened(
+    place: str | Path, checkpoint: str | int = "latest", *, fresh: bool = False, warn: Callable[[str], None] = say
+) -> Opened:
+    """The network of a run's folder, or of a folder or Hub name that transformers loads as an ELECTRA or a BERT.
+
+    checkpoint: of a run: "latest", "best", or a step
+    fresh:      the same architecture with fresh weights instead (from torch's generator), without heads: what
+                fine-tuning alone can do
+
+    UserError if there is none, it is damaged, or it has no tokenizer.
+    """
+    path = Path(place).expanduser()
+    made = _run(path, checkpoint, warn) if (path / "run.json").is_file() else _folder(place)
+    if fresh:
+        made = Opened(made.name, made.encoder.config.build(made.vocab), made.vocab, made.tokenizer)
+    for module in (made.encoder, made.rtd, *(made.lm or ())):
+        if module is not None:
+            module.eval()
+    return made
+
+
+def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Opened:
+    record = Record.load(path)
+    tokenizer = load_tokenizer(path / "tokenizer")
+    vocab = vocab_of(tokenizer)
+    system = record.run.system.build(vocab)
+    checkpoints.load_weights(system, checkpoint_of(path, checkpoint, warn))
+    found = parts(system)
+    masked = found.get("bert") or found.get("generator")
+    verdict = found["discriminator"].head if "discriminator" in found else None
+    rate = getattr(getattr(getattr(system, "corruptor", None), "config", None), "rate", RATE)
+    return Opened(
+        str(path),
+        system.encoder,
+        vocab,
+        tokenizer,
+        verdict if isinstance(verdict, RtdHead) else None,
+        Lm(masked.encoder, masked.head) if masked and isinstance(masked.head, MlmHead) else None,
+        rate if isinstance(rate, float) else RATE,
+    )
+
+
+def _folder(place: str | Path) -> Opened:
+    theirs = config_at(place)
+    tokenizer = load_tokenizer(place)
+    vocab = vocab_of(tokenizer)
+    # An output table may be padded; one that is too small is an error, said below.
+    vocab = replace(vocab, size=max(vocab.size, theirs.vocab_size))
+    encoder = encoder_config_of(place).build(vocab)
+    heads: tuple[RtdHead | MlmHead, ...] = (MlmHead(encoder),)
+    if theirs.model_type == "electra":
+        heads = (RtdHead(encoder), *heads)
+    # A folder holds one kind of head, or none (a fine-tuned model).
+    for head in heads:
+        model = Model(encoder, head)
+        values = values_of(model, "encoder", place)
+        put(values, [model])
+        if all(parameter in values for parameter in head.parameters()):
+            break
+    else:
+        return Opened(str(place), encoder, vocab, tokenizer)
+    if isinstance(head, RtdHead):
+        return Opened(str(place), encoder, vocab, tokenizer, rtd=head)
+    return Opened(str(place), encoder, vocab, tokenizer, lm=Lm(encoder, head))
