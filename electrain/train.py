@@ -1,10 +1,8 @@
 """The pre-training loop, read top to bottom."""
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from electrain.errors import Stopped, UserError
 from electrain.hub.source import Folders
 from electrain.metrics import Metrics, add, read
 from electrain.run import Record, Run, settled
+from electrain.signals import collected
 from electrain.source import Source
 from electrain.start import FIRST, begin, check_free
 from electrain.systems.base import Pretraining
@@ -95,7 +94,7 @@ def pretrain(
         return path
 
     path = newest
-    with _signals() as asked:
+    with collected() as asked:
         try:
             for step, batches in enumerate(loader.stream(first, run.steps, device), start=first):
                 rates = run.optim.set_rate(optimizer, step, run.steps)
@@ -208,21 +207,3 @@ def _check_finite(numbers: dict[str, Tensor], step: int, good: Path | None) -> N
 
 def _evaluation(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and the first Ctrl-C, so that the step in progress ends well; a second Ctrl-C interrupts."""
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "vocab randomness files cost curriculum options",
+        "vocab randomness files cost curriculum options signals",
         "batch",
         "data metrics optim distributed watch",
         "source",

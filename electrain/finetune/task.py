@@ -34,8 +34,8 @@ class Head(nn.Module, ABC):
     The dropout that a head makes is drawn with `randomness.dropout`, by a site number of `SITE` or more.
     """
 
-    ignore: float = -100
-    """What pads targets that are as long as their rows."""
+    ignore: int | None = None
+    """What pads targets that are as long as their rows; None where all targets have one size."""
 
     @abstractmethod
     def forward(
@@ -60,6 +60,7 @@ class Task(ABC):
     judged   splits with answers, by which runs are judged; the first one's `metric` counts
     unknown  splits without answers, for which predictions are written
     epochs   of fine-tuning, unless the user says otherwise
+    labels   names of the classes, in the order of the head's logits; none where it gives a number or a span
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task(ABC):
     judged: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     epochs: float = 3.0
+    labels: tuple[str, ...] = ()
 
     @abstractmethod
     def rows(self, split: str) -> Sequence[Row]:

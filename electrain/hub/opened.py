@@ -9,10 +9,14 @@ from electrain import checkpoint as checkpoints
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, RtdHead
+from electrain.encoders.masked_lm import EncoderLm
+from electrain.errors import UserError
 from electrain.hub.export import checkpoint_of
 from electrain.hub.load import config_at, encoder_config_of, values_of
 from electrain.hub.weights import Model, parts, put
+from electrain.objectives.electric import Electric
 from electrain.run import Record
+from electrain.systems.base import Pretraining
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -36,6 +40,8 @@ class Opened(NamedTuple):
     rtd        the replaced-token head, where one was trained
     lm         the masked language model that came with it: a BERT itself, a run's generator
     rate       share of the tokens that the generator replaced in pre-training (0.15 where nothing says)
+    energy     the head of an Electric run, whose output is an energy and no logit
+    step       of the run's checkpoint
     """
 
     name: str
@@ -44,7 +50,9 @@ class Opened(NamedTuple):
     tokenizer: "PreTrainedTokenizerFast"
     rtd: RtdHead | None = None
     lm: Lm | None = None
-    rate: float = 0.15
+    rate: float = RATE
+    energy: RtdHead | None = None
+    step: int | None = None
 
 
 def opened(
@@ -62,7 +70,7 @@ def opened(
     made = _run(path, checkpoint, warn) if (path / "run.json").is_file() else _folder(place)
     if fresh:
         made = Opened(made.name, made.encoder.config.build(made.vocab), made.vocab, made.tokenizer)
-    for module in (made.encoder, made.rtd, *(made.lm or ())):
+    for module in (made.encoder, made.rtd, made.energy, *(made.lm or ())):
         if module is not None:
             module.eval()
     return made
@@ -73,20 +81,34 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
     tokenizer = load_tokenizer(path / "tokenizer")
     vocab = vocab_of(tokenizer)
     system = record.run.system.build(vocab)
-    checkpoints.load_weights(system, checkpoint_of(path, checkpoint, warn))
+    weights = checkpoint_of(path, checkpoint, warn)
+    checkpoints.load_weights(system, weights)
     found = parts(system)
-    masked = found.get("bert") or found.get("generator")
     verdict = found["discriminator"].head if "discriminator" in found else None
+    # Electric's head has the same form, but what it says is no logit of "replaced".
+    electric = isinstance(getattr(system, "objective", None), Electric)
     rate = getattr(getattr(getattr(system, "corruptor", None), "config", None), "rate", RATE)
     return Opened(
         str(path),
         system.encoder,
         vocab,
         tokenizer,
-        verdict if isinstance(verdict, RtdHead) else None,
-        Lm(masked.encoder, masked.head) if masked and isinstance(masked.head, MlmHead) else None,
-        rate if isinstance(rate, float) else RATE,
+        rtd=verdict if isinstance(verdict, RtdHead) and not electric else None,
+        lm=_lm(system),
+        rate=rate if isinstance(rate, float) else RATE,
+        energy=verdict if isinstance(verdict, RtdHead) and electric else None,
+        step=int(weights.name.split("-")[1]),
     )
+
+
+def _lm(system: Pretraining) -> Lm | None:
+    """The masked language model of a system: a BERT itself, the generator, or the frozen one if it is of our kind."""
+    found = parts(system)
+    masked = found.get("bert") or found.get("generator")
+    if masked is not None and isinstance(masked.head, MlmHead):
+        return Lm(masked.encoder, masked.head)
+    frozen = getattr(getattr(system, "corruptor", None), "generator", None)
+    return Lm(frozen.encoder, frozen.head) if isinstance(frozen, EncoderLm) else None
 
 
 def _folder(place: str | Path) -> Opened:

@@ -1,7 +1,7 @@
 """One table of names, read both ways: our weights and those of transformers' ELECTRA and BERT classes."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +59,8 @@ def part_of(system: Pretraining, part: Part) -> Model:
     return found[part]
 
 
-def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
-    """Names in transformers and our parameter; where there are several names, ours is these rows one below another."""
-    encoder, head = model
+def modules_of(encoder: Bert, family: Family) -> list[tuple[tuple[str, ...], nn.Module]]:
+    """An encoder's modules by their names in transformers; several names where one of ours stands for several."""
     tables = cast(Embeddings, encoder.embeddings)
     modules: list[tuple[tuple[str, ...], nn.Module]] = [
         ((f"{family}.embeddings.word_embeddings",), tables.tokens),
@@ -81,6 +80,13 @@ def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Pa
             ((f"{at}.output.dense",), layer.down),
             ((f"{at}.output.LayerNorm",), layer.norm),
         ]
+    return modules
+
+
+def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
+    """Names in transformers and our parameter; where there are several names, ours is these rows one below another."""
+    encoder, head = model
+    modules = modules_of(encoder, family)
     if isinstance(head, RtdHead):
         modules.append((("discriminator_predictions.dense",), head.dense))
         modules.append((("discriminator_predictions.dense_prediction",), head.out))
@@ -88,10 +94,23 @@ def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Pa
         at = "generator_predictions" if family == "electra" else "cls.predictions.transform"
         modules += [((f"{at}.dense",), head.dense), ((f"{at}.LayerNorm",), head.norm)]
         yield ("generator_lm_head.bias" if family == "electra" else "cls.predictions.bias",), head.bias
+    yield from parameters_of(modules)
+
+
+def parameters_of(
+    modules: Iterable[tuple[tuple[str, ...], nn.Module]],
+) -> Iterator[tuple[tuple[str, ...], nn.Parameter]]:
+    """Names in transformers of every parameter of named modules."""
     for names, module in modules:
         for ours, parameter in module.named_parameters():
             kind = "weight" if parametrize.is_parametrized(module, "weight") else ours
             yield tuple(f"{name}.{kind}" for name in names), parameter
+
+
+def split(names: tuple[str, ...], value: Tensor) -> dict[str, Tensor]:
+    """A copy of a weight by its names in transformers, float32."""
+    pieces = value.detach().float().cpu().chunk(len(names))
+    return {name: piece.clone() for name, piece in zip(names, pieces, strict=True)}
 
 
 def computed(model: Model) -> dict[nn.Parameter, nn.Module]:
@@ -107,8 +126,7 @@ def exported(model: Model, family: Family) -> dict[str, Tensor]:
     sums = computed(model)
     for names, parameter in pairs(model, family):
         value = cast(Tensor, sums[parameter].weight) if parameter in sums else parameter
-        for name, piece in zip(names, value.detach().float().cpu().chunk(len(names)), strict=True):
-            out[name] = piece.clone()
+        out |= split(names, value)
     return out
 
 
@@ -149,10 +167,23 @@ def put(values: Mapping[nn.Parameter, Tensor], models: Iterable[Model]) -> None:
 
 def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig":
     """The configuration of a part, as transformers writes it."""
-    from transformers import BertConfig, ElectraConfig
+    from transformers import BertConfig
 
-    config = model.encoder.config
-    sizes = {
+    if model.family == "bert":
+        return BertConfig(**sizes(model.encoder.config, vocab))
+    return electra_config(model.encoder.config, vocab)
+
+
+def electra_config(config: Bert.Config, vocab: Vocab) -> "ElectraConfig":
+    """Our encoder's configuration as transformers' ELECTRA has it. (A BERT's encoder is one whose widths are equal.)"""
+    from transformers import ElectraConfig
+
+    return ElectraConfig(embedding_size=config.embedding, **sizes(config, vocab))
+
+
+def sizes(config: Bert.Config, vocab: Vocab) -> dict[str, Any]:
+    """What transformers' ELECTRA and BERT configurations have in common."""
+    return {
         "vocab_size": vocab.size,
         "hidden_size": config.hidden,
         "num_hidden_layers": config.layers,
@@ -167,9 +198,6 @@ def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig":
         "layer_norm_eps": config.norm_eps,
         "pad_token_id": vocab.pad,
     }
-    if model.family == "bert":
-        return BertConfig(**sizes)
-    return ElectraConfig(embedding_size=config.embedding, **sizes)
 
 
 def as_transformers(model: Model, vocab: Vocab) -> "PreTrainedModel":

@@ -1,0 +1,123 @@
+"""Batches of rows of like length: an order, and what stands in a batch, as functions of (seed, epoch) and (seed, step)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from electrain.batch import Batch
+from electrain.data.order import fold, permute
+from electrain.finetune.task import Row
+from electrain.randomness import row_keys
+from electrain.vocab import Vocab
+
+POOL = 50  # batches whose rows are sorted by length together; the order stays random from pool to pool
+STEP = 8  # lengths are rounded up to a multiple of it
+
+
+class Padded(NamedTuple):
+    """A batch, its targets (b, n), and weights (b,): 0 for rows that only fill it."""
+
+    batch: Batch
+    target: Shaped[Tensor, "b n"]
+    weight: Float[Tensor, " b"]
+
+
+class Batches:
+    """A task's rows, dealt out in batches.
+
+    ignore:  what pads targets that are as long as their rows; None where all targets have one size
+    lengths: the only lengths that batches are padded to (each is compiled once; batches are then all of one size);
+             without them, a batch is as long as its longest row
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], vocab: Vocab, size: int, ignore: int | None, lengths: tuple[int, ...] | None = None
+    ):
+        self.rows, self.vocab, self.size, self.ignore, self.allowed = rows, vocab, size, ignore, lengths
+        self.lengths = np.array([len(row.ids) for row in rows])
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.rows) // self.size)
+
+    def epoch(self, seed: int, epoch: int) -> list[Int[np.ndarray, " b"]]:
+        """Row numbers of every batch of an epoch: each row once, in batches of like length, in random order."""
+        count = len(self.rows)
+        order = permute(np.arange(count), count, fold(seed, epoch))
+        pools = [order[at : at + POOL * self.size] for at in range(0, count, POOL * self.size)]
+        order = np.concatenate([pool[np.argsort(-self.lengths[pool], kind="stable")] for pool in pools])
+        parts = [order[at : at + self.size] for at in range(0, count, self.size)]
+        return [parts[number] for number in permute(np.arange(len(parts)), len(parts), fold(seed, epoch, 1))]
+
+    def in_order(self, tokens: int) -> list[Int[np.ndarray, " b"]]:
+        """Row numbers of batches of at most so many tokens, padding included, longest first: for evaluation."""
+        order = np.argsort(-self.lengths, kind="stable")
+        parts, at = [], 0
+        while at < len(order):
+            length = self._length(int(self.lengths[order[at]]))
+            parts.append(order[at : at + max(1, tokens // length)])
+            at += len(parts[-1])
+        return parts
+
+    def take(self, numbers: Int[np.ndarray, " b"], seed: int, step: int) -> Padded:
+        """The rows of these numbers, padded."""
+        rows = [self.rows[number] for number in numbers]
+        size = self.size if self.allowed else len(rows)
+        length = self._length(max(len(row.ids) for row in rows))
+        ids = np.full((size, length), self.vocab.pad, np.int64)
+        ids[:, 0] = self.vocab.cls  # a row that only fills must have something to attend to
+        segments = np.zeros((size, length), np.int64)
+        real = np.zeros((size, length), bool)
+        real[:, 0] = True
+        for at, row in enumerate(rows):
+            end = len(row.ids)
+            ids[at, :end] = row.ids
+            segments[at, row.second : end] = 1
+            real[at, :end] = True
+        special = np.isin(ids, self.vocab.special)
+        weight = np.zeros(size, np.float32)
+        weight[: len(rows)] = 1
+        keys = row_keys(seed, step, torch.arange(size))
+        batch = Batch(*map(torch.from_numpy, (ids, segments, real, real & ~special)), key=keys)
+        return Padded(batch, torch.from_numpy(self._target(rows, size, length)), torch.from_numpy(weight))
+
+    def _target(self, rows: list[Row], size: int, length: int) -> Shaped[np.ndarray, "b n"]:
+        width = len(rows[0].target) if self.ignore is None else length
+        target = np.full((size, width), self.ignore or 0, rows[0].target.dtype)
+        for at, row in enumerate(rows):
+            target[at, : len(row.target)] = row.target
+        return target
+
+    def _length(self, longest: int) -> int:
+        if self.allowed:
+            return next(length for length in self.allowed if length >= longest)
+        return longest
+
+
+def few_lengths(lengths: Int[np.ndarray, " n"], count: int, longest: int) -> tuple[int, ...]:
+    """At most `count` lengths to pad to, such that the least padding is read; the largest holds every row.
+
+    By dynamic programming over the lengths rounded up to a multiple of 8.
+    """
+    rounded = np.minimum(-(-lengths // STEP) * STEP, longest)
+    found, rows = np.unique(rounded, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(rows)])
+    n = len(found)
+    # best[k][j]: tokens read by the shortest j groups of rows with k lengths, and the choice that leads there
+    best = np.full((count + 1, n + 1), np.inf)
+    best[0, 0] = 0
+    before = np.zeros((count + 1, n + 1), int)
+    for k in range(1, count + 1):
+        for j in range(1, n + 1):
+            cost = best[k - 1, :j] + (below[j] - below[:j]) * found[j - 1]
+            before[k, j] = int(cost.argmin())
+            best[k, j] = cost.min()
+    k, j, chosen = int(best[:, n].argmin()), n, []
+    while j:
+        chosen.append(int(found[j - 1]))
+        k, j = k - 1, int(before[k, j])
+    return tuple(reversed(chosen))

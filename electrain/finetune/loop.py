@@ -1,0 +1,148 @@
+"""One fine-tuning, read top to bottom; and what the network then says of other rows."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from electrain import checkpoint
+from electrain.compute import casting
+from electrain.encoders.base import Encoder
+from electrain.errors import Stopped, UserError
+from electrain.finetune.batches import Batches, Padded, few_lengths
+from electrain.finetune.model import Tuned, copied
+from electrain.finetune.settings import Finetune
+from electrain.finetune.task import Predictions, Row, Task
+from electrain.signals import collected
+from electrain.tracking import Bar, say
+from electrain.vocab import Vocab
+
+LENGTHS = 4  # that are compiled
+EVERY = 50  # steps between looks at the loss
+READ = 16384  # tokens of a batch in evaluation
+
+
+class Fitted(NamedTuple):
+    """A fine-tuned network, the mean training loss of its last steps (50 at most), and its speed."""
+
+    model: Tuned
+    loss: float
+    steps: int
+    examples_per_second: float
+
+
+def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, folder: Path, length: int) -> Fitted:
+    """Fine-tune a copy of `encoder` on the task's training rows, or go on with what `folder` holds.
+
+    Fresh weights of the head, order of the rows and dropout are functions of the seed. Stopped after SIGTERM or Ctrl-C,
+    with everything saved; UserError for a loss that is not finite.
+    """
+    device = how.compute.start()
+    dtype = how.compute.precision(device)
+    rows = task.rows("train")
+    torch.manual_seed(seed)  # of the fresh head; nothing after this draws from it
+    inner = copied(encoder, vocab, how.dropout)
+    model = Tuned(inner, task.head(inner, how.dropout)).to(device)
+    lengths = few_lengths(Batches(rows, vocab, 1, None).lengths, LENGTHS, length) if how.compute.compile else None
+    deal = Batches(rows, vocab, how.batch, model.head.ignore, lengths)
+    epochs = task.epochs if how.epochs is None else how.epochs
+    steps = max(1, round(epochs * len(deal)))
+    optim = how.optim(encoder.width, steps)
+    optimizer = optim.build(model)
+
+    first = 0
+    if (newest := checkpoint.latest(folder, say)) is not None:
+        first = checkpoint.load(newest, model, optimizer)["step"]
+        say(f"going on from {newest}")
+    checkpoint.sweep(folder, first)
+    order = deal.epoch(seed, first // len(deal))
+    call = _compiled(model, _to(deal.take(order[0], seed, 0), device), dtype) if lengths else model
+    window = torch.zeros((), device=device)
+    began = saved = time.monotonic()
+    seen, losses = 0, []
+    bar = Bar(steps, first)
+    with collected() as asked:
+        try:
+            for step in range(first, steps):
+                epoch, number = divmod(step, len(deal))
+                if number == 0:
+                    order = deal.epoch(seed, epoch)
+                padded = _to(deal.take(order[number], seed, step), device)
+                optim.set_rate(optimizer, step, steps)
+                with casting(device, dtype):
+                    loss = call(*padded)
+                loss.backward()
+                optim.clip_gradients(model)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                window += loss.detach()
+                seen += len(order[number])
+                done = step + 1
+                if done % EVERY == 0 or done == steps:
+                    losses.append((window / (done % EVERY or EVERY)).item())
+                    window.zero_()
+                    if not math.isfinite(losses[-1]):
+                        raise UserError(f"finetune: the loss is not finite at step {done}; try a lower --lr")
+                    bar.update(done, {"loss": losses[-1]})
+                else:
+                    bar.update(done, None)
+                late = time.monotonic() - saved > 60 * how.save_minutes
+                if (late or asked) and done < steps:
+                    path = checkpoint.save(folder, done, model, optimizer, {})
+                    checkpoint.prune(folder, 1, None)
+                    saved = time.monotonic()
+                    if asked:
+                        say(f"stopped at step {done} of {steps}, saved in {path}; the same command goes on from there")
+                        raise Stopped(asked[0])
+        finally:
+            bar.close()
+    speed = seen / (time.monotonic() - began)
+    return Fitted(model, losses[-1] if losses else math.nan, steps, speed)
+
+
+def predict(model: Tuned, rows: Sequence[Row], vocab: Vocab, how: Finetune) -> Predictions:
+    """What the head says of every row, in their order, as NumPy arrays."""
+    device = next(model.parameters()).device
+    dtype = how.compute.precision(device)
+    deal = Batches(rows, vocab, how.batch, model.head.ignore)
+    said: list[tuple] = [()] * len(rows)
+    model.eval()
+    with torch.inference_mode(), casting(device, dtype):
+        for numbers in deal.in_order(READ):
+            out = model.predict(_to(deal.take(numbers, 0, 0), device).batch)
+            parts = [
+                tensor.float().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy() for tensor in out
+            ]
+            for at, number in enumerate(numbers):
+                said[number] = tuple(part[at] for part in parts)
+    model.train()
+    return said
+
+
+def _compiled(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """The step compiled, one graph a length; where that fails, one line says why and it runs as it is."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    say("compiling the step, once for each of a few lengths: up to a minute each the first time, seconds afterwards")
+    call = torch.compile(model, fullgraph=True, dynamic=False)
+    try:
+        with casting(padded.weight.device, dtype):
+            call(*padded).backward()  # a rehearsal: what fails must fail here
+    except (TorchDynamoException, InductorError, OSError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
+        call = model
+    model.zero_grad(set_to_none=True)
+    return call
+
+
+def _to(padded: Padded, device: torch.device) -> Padded:
+    if device.type == "cpu":
+        return padded
+    move = lambda tensor: tensor.to(device, non_blocking=True)  # noqa: E731
+    return Padded(padded.batch.map(move), move(padded.target), move(padded.weight))

@@ -1,0 +1,107 @@
+"""Results of fine-tunings: a line a seed, appended; a summary over the seeds; settings that hold for all of them."""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from electrain.errors import UserError
+from electrain.files import sync, write
+
+SETTINGS, RESULTS, SUMMARY = "task.json", "results.jsonl", "summary.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One fine-tuning.
+
+    scores: by split and name, shares from 0 to 1
+    loss:   mean of the last training steps
+    """
+
+    seed: int
+    metric: str
+    value: float
+    scores: dict[str, dict[str, float]]
+    loss: float
+    steps: int
+    examples_per_second: float
+
+
+class Results:
+    """The folder of one task: task.json, results.jsonl, summary.json.
+
+    UserError if it holds results made with other settings, another model or other data.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], notes: dict[str, Any]):
+        self.folder = folder
+        path = folder / SETTINGS
+        there = read(path)["settings"] if path.exists() else None
+        settings = json.loads(json.dumps(settings))
+        if there is not None and there != settings:
+            names = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
+            what = "; ".join(f"{name}: {there.get(name)} there, {settings.get(name)} now" for name in names)
+            raise UserError(f"{folder}: holds fine-tunings with other settings ({what}); choose another --out")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+        if there is None:
+            if any(path.name[0] != "." for path in folder.iterdir()):
+                raise UserError(f"{folder}: holds other files; choose an empty or a new folder for --out")
+            write(path, (json.dumps({"settings": settings, **notes}, indent=2) + "\n").encode())
+
+    def done(self) -> dict[int, Result]:
+        """The results so far, by seed. A last line that was cut short by a crash does not count."""
+        path = self.folder / RESULTS
+        found = {}
+        if path.exists():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    result = Result(**json.loads(text))
+                except (ValueError, TypeError):
+                    continue
+                found[result.seed] = result
+        return dict(sorted(found.items()))
+
+    def add(self, result: Result) -> None:
+        """Append a result and bring the summary up to date."""
+        path = self.folder / RESULTS
+        try:
+            whole = not path.exists() or path.read_bytes()[-1:] in (b"\n", b"")
+            with path.open("a", encoding="utf-8") as file:
+                file.write(("" if whole else "\n") + json.dumps(vars(result)) + "\n")
+            sync(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
+        write(self.folder / SUMMARY, (json.dumps(self.summary(), indent=2) + "\n").encode())
+
+    def summary(self) -> dict[str, Any]:
+        """By split and metric: median, mean, standard deviation, every run; and the task's own metric."""
+        results = list(self.done().values())
+        splits: dict[str, dict[str, Any]] = {}
+        for split, scores in results[0].scores.items():
+            splits[split] = {name: spread([result.scores[split][name] for result in results]) for name in scores}
+        own = spread([result.value for result in results])
+        return {"metric": results[0].metric, **own, "seeds": [result.seed for result in results], "splits": splits}
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, mean and sample standard deviation (null for one run) of several runs, and the runs."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {
+        "median": statistics.median(values),
+        "mean": statistics.fmean(values),
+        "sd": deviation,
+        "runs": values,
+    }
+
+
+def read(path: Path) -> Any:
+    """A JSON file. UserError if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); restore it, or choose another --out") from error
