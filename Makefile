@@ -20,15 +20,18 @@ define CREATE_VENV
 	exit 1
 endef
 
-.PHONY: help quickstart test test-lowest lint format clean
+.PHONY: help quickstart test test-slow test-lowest lint format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 quickstart: .venv/.base ## from nothing to a trained model that notices a wrong word, in minutes
 	@.venv/bin/electrain quickstart --out runs/quickstart $(ARGS)
 
-test: .venv/.dev ## all tests
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 $(ARGS)
+test: .venv/.dev ## the tests, but for the slow ones
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow" $(ARGS)
+
+test-slow: .venv/.dev ## the slow tests: compiled resume, real sizes, trainings of some hundred steps
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m slow $(ARGS)
 
 lint: .venv/.dev ## style and types
 	@.venv/bin/ruff check .
@@ -39,8 +42,8 @@ format: .venv/.dev ## bring the style in order
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-test-lowest: .venv-lowest/.dev ## all tests with the oldest versions that pyproject.toml allows
-	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test-lowest: .venv-lowest/.dev ## the tests with the oldest versions that pyproject.toml allows
+	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 clean: ## remove the environments and caches; runs/ stays
 	rm -rf .venv .venv-lowest constraints-lowest.txt build dist .pytest_cache .ruff_cache .hypothesis

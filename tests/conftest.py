@@ -5,8 +5,10 @@ the number of threads when it is imported, child processes inherit it), then the
 of electrain against what really comes in. ELECTRAIN_TYPECHECK=0 turns the hook off.
 """
 
+import math
 import os
 import random
+import time
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 THREADS = max(1, (os.cpu_count() or 1) // WORKERS)
@@ -41,6 +43,20 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 # The same examples on every run and no deadline: a busy machine must not fail a test.
 hypothesis.settings.register_profile("electrain", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("electrain")
+
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, default=math.inf, help="skip what has not begun after so many minutes")
+
+
+@pytest.fixture(autouse=True)
+def in_time(pytestconfig: pytest.Config) -> None:
+    """Skips a test for which no time is left; what is skipped so is counted and named at the end."""
+    if time.monotonic() - BEGAN > 60 * pytestconfig.getoption("--minutes"):
+        pytest.skip("no time left (--minutes)")
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from electrain.optim.adam import Adam
 from electrain.recipes import sized
 from electrain.recipes.bert import bert
 from electrain.recipes.electra import electra
-from electrain.recipes.sizes import SMALL, TINY
+from electrain.recipes.sizes import TINY
 from electrain.recipes.two_stage import electra_two_stage
 from electrain.run import Record
 from electrain.study.budget import afford, complete, operations, step_cost
@@ -156,11 +156,11 @@ def test_bad_input_gets_one_line(
 
 
 def test_a_size_decides_what_the_options_stand_at(capsys: pytest.CaptureFixture) -> None:
-    for words in (["--size", "small"], ["--size=small"]):
+    for words in (["--size", "tiny"], ["--size=tiny"]):
         main(["flops", "electra", *words, "--batch", "4"])
-        assert f"electra: {SMALL.steps:,} steps of 4 rows of {SMALL.length} tokens" in capsys.readouterr().out
-    main(["flops", "electra"])
-    assert "steps of 256 rows of 512 tokens" in capsys.readouterr().out
+        assert f"electra: {TINY.steps:,} steps of 4 rows of {TINY.length} tokens" in capsys.readouterr().out
+    main(["flops", "electra", "--batch", "1"])
+    assert "steps of 1 rows of 512 tokens" in capsys.readouterr().out
 
 
 # --- the table

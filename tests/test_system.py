@@ -229,6 +229,7 @@ def test_extreme_logits_and_uniforms() -> None:
     assert sample(torch.randn(3, 4, size).bfloat16(), torch.rand(3, 4, dtype=torch.float64)).shape == (3, 4)
 
 
+@pytest.mark.slow
 def test_compiled_draws_are_the_eager_ones() -> None:
     """Selection, masking and sampling of the same batch, compiled in one graph and not."""
 

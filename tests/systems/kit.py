@@ -142,6 +142,9 @@ def all_cases() -> dict[str, Case]:
     return found
 
 
-def every_case() -> pytest.MarkDecorator:
-    """Parametrizes a test with `case`, over all systems."""
-    return pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in all_cases().items()])
+def every_case(quick: tuple[str, ...] | None = None) -> pytest.MarkDecorator:
+    """Parametrizes a test with `case`, over all systems; of a costly test all but the `quick` ones are marked slow."""
+    found = all_cases()
+    assert set(quick or ()) <= set(found)
+    marks = {name: [] if quick is None or name in quick else [pytest.mark.slow] for name in found}
+    return pytest.mark.parametrize("case", [pytest.param(found[name], id=name, marks=marks[name]) for name in found])

@@ -367,6 +367,7 @@ def learn(
     return rows, norms, system
 
 
+@pytest.mark.slow
 def test_deeper_exits_are_harder_to_see_through() -> None:
     """The paper's figure 4: the deeper the exit that made the replacements, the lower the accuracy on held-out text."""
     corruptor = EarlyExit.Config(width=0.5, exits=(1, 2, 3, 4))
@@ -382,6 +383,7 @@ def test_deeper_exits_are_harder_to_see_through() -> None:
     assert accuracy == sorted(accuracy)[::-1] and accuracy[0] - accuracy[3] > 0.01, accuracy
 
 
+@pytest.mark.slow
 def test_late_layers_get_less_training_and_sharing_makes_up_for_it() -> None:
     """The paper's finding on Early-Exit (Disc), and its remedy (sections 2 and 4), by gradients and by operations."""
     sections = replace(DISCRIMINATOR, encoder=SHALLOW, every=10, measured=1, weight=10.0)

@@ -186,6 +186,7 @@ def sentences(data: Path) -> tuple[Batch, Batch]:
     return text, text._replace(ids=ids, maskable=maskable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corruptor", "weight", "steps"),
     [(Unigram.Config(law="uniform"), 1.0, 200), (Cloze.Config(rate=0.5, width=0.75, depth=0.5), 50.0, 300)],

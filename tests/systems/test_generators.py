@@ -37,6 +37,7 @@ def sampled_as(joint: Joint.Config) -> dict[str, float]:
     return figures(other)
 
 
+@pytest.mark.slow
 def test_a_wider_generator_is_better_and_replaces_less() -> None:
     runs = [trained(replace(JOINT, width=width))[1] for width in (1 / 8, 1 / 2, 1.0)]
     accuracy, replaced = ([run[name] for run in runs] for name in ("mlm_accuracy", "replaced"))
@@ -44,6 +45,7 @@ def test_a_wider_generator_is_better_and_replaces_less() -> None:
     assert replaced == sorted(replaced, reverse=True) and replaced[-1] < replaced[0] - 0.01, replaced
 
 
+@pytest.mark.slow
 def test_a_deeper_generator_is_better_and_replaces_less() -> None:
     shallow, deep = (trained(replace(JOINT, width=1.0, depth=depth))[1] for depth in (0.5, 1.0))
     assert deep["mlm_accuracy"] > shallow["mlm_accuracy"] + 0.05 and deep["mlm_loss"] < shallow["mlm_loss"]

@@ -175,6 +175,7 @@ def fit(system: System, steps: int, lr: float) -> dict[str, float]:
     return read(total or {})
 
 
+@pytest.mark.slow
 def test_without_that_start_the_discriminator_stays_at_the_majority_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 3.2: it calls every token original, perhaps because the generator is so far ahead."""
     first = System(replace(MASKED_LM, encoder=WALKER), WALKS)
