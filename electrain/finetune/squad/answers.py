@@ -113,7 +113,7 @@ def _said(question: Question, of_question: list[tuple[Window, tuple[np.ndarray, 
         text = _text(question.passage, of_question[source[place]][0], int(part.first[at]), int(part.last[at]))
         if text and text not in kept:
             kept[text] = float(part.start_log_prob[at]), float(part.end_log_prob[at])
-    odds = min(float(beam[-1]) for _, beam in of_question)
+    odds = min(float(beam[-1].item()) for _, beam in of_question)
     return Said(tuple(_candidates(kept)), odds)
 
 

@@ -31,7 +31,7 @@ class Beam(NamedTuple):
     start: Int[Tensor, "b k"]
     end_log_prob: Float[Tensor, "b k k"]
     end: Int[Tensor, "b k k"]
-    no_answer: Float[Tensor, " b"]
+    no_answer: Float[Tensor, "b 1"]
 
 
 @final
@@ -97,7 +97,7 @@ class SpanHead(Head):
         ends = torch.stack([self._ends(beside, hidden[row, start[:, i]], places) for i in range(k)], dim=1)
         end_log_prob, end = ends.topk(k, dim=2)
         logit = torch.zeros_like(starts[:, 0]) if self.answerability is None else self.answerability(hidden, starts)
-        return Beam(start_log_prob, start.int(), end_log_prob, end.int(), logit)
+        return Beam(start_log_prob, start.int(), end_log_prob, end.int(), logit.unsqueeze(1))
 
     def _starts(self, hidden: Float[Tensor, "b t d"], places: Bool[Tensor, "b t"]) -> Float[Tensor, "b t"]:
         """Log p(start)."""
