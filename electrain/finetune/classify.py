@@ -131,10 +131,10 @@ class ClassifyTask(OwnTask):
         file, counts = train[0].file, Counter(words)
         if len(counts) == 1:
             raise UserError(f"{file}: {self.label!r} is {words[0]!r} in every row; there must be two classes or more")
-        if len(counts) == len(words) > 2 or any(_fraction(word) for word in counts):
+        if len(counts) == len(words) > 9 or any(_fraction(word) for word in counts):
             example = next(filter(_fraction, counts), words[0])
             raise UserError(
-                f"{file}: {self.label!r} does not look like classes ({len(counts)} values in {len(words)} rows, such as "
+                f"{file}: {self.label!r} does not look like classes ({len(counts)} values in {len(words)} rows, as "
                 f"{example!r}); choose another column with --label, or the task `regress` for numbers"
             )
         integers = all(word.lstrip("-").isdecimal() for word in counts)

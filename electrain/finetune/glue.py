@@ -116,7 +116,7 @@ class GlueTask(TextTask):
             }
         elif place.exists():
             raise UserError(f"{source}: is a file; give GLUE's folder, and single files with --train and --dev")
-        elif set(named) < {"train", "dev", "dev_matched"} or source != HUB:
+        elif source != HUB or len(named) < 2:
             for split, table in read_hub(source, self.name).items():
                 if ours := split_of(split, spec.splits()):
                     tables[ours] = [table]
@@ -145,7 +145,6 @@ class GlueTask(TextTask):
 
     def _part(self, split: str, table: Table) -> Part:
         spec = self.spec
-        self.notes += table.notes
         if len(spec.columns) == 2:
             texts = pair_among(table, ((spec.columns[0], spec.columns[1]),))
         else:
@@ -163,6 +162,7 @@ class GlueTask(TextTask):
             )
         if split == "train":
             table = self._without_blanks(table, texts)
+        self.notes += table.notes
         read = tuple(columns.texts(table, column) for column in texts)
         index = among(table, INDEX)
         names = [str(value) for value in table.columns[index]] if index else [str(row) for row in range(len(table))]
@@ -186,11 +186,13 @@ class GlueTask(TextTask):
         return table.rows([row for row in range(len(table)) if row not in gone], note)
 
     def _classes(self, table: Table, column: str) -> np.ndarray:
-        known = {str(number): number for number in range(self.classes)}
-        known |= {plain(label): number for number, label in enumerate(self.labels)}
+        numbers = {str(number): number for number in range(self.classes)}
+        named = {plain(label): number for number, label in enumerate(self.labels)}
         found = np.zeros(len(table), np.int64)
         for row, word in enumerate(columns.words(table, column)):
-            number = known.get(word if word.isdigit() else plain(word))
+            number = numbers.get(word)
+            if number is None and word[-1:].isalpha():  # plain("-1") would be "1"
+                number = named.get(plain(word))
             if number is None:
                 unlabelled = "; a test set goes by the name test" if word == "-1" else ""
                 raise UserError(

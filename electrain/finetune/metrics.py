@@ -93,7 +93,7 @@ def finite(what: str, logits: Shaped[np.ndarray, "r *n"]) -> None:
     if bad.any():
         raise UserError(
             f"{what}, row {int(bad.argmax()) + 1}: the prediction is not a number ({int(bad.sum())} of {len(logits)} "
-            "rows): training diverged; lower --learning-rate"
+            "rows): training diverged; lower --lr"
         )
 
 

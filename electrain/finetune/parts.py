@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 from electrain.encoders.base import Encoder
 from electrain.finetune.heads import Classifier, Kind, Regressor
 from electrain.finetune.metrics import stacked
-from electrain.finetune.task import Head, Predictions, Row, Task
+from electrain.finetune.task import Head, Predictions, Task
 from electrain.finetune.texts import Rows, core_of, encode
 from electrain.vocab import Vocab
 
@@ -63,7 +63,7 @@ class TextTask(Task):
     def classes(self) -> int:
         """Number of classes; 0 where a number is asked for."""
 
-    def rows(self, split: str) -> Sequence[Row]:
+    def rows(self, split: str) -> Rows:
         if split not in self._rows:
             part = self.parts[split]
             self._rows[split] = encode(self.core, part.texts, part.targets, self.length)
@@ -77,12 +77,13 @@ class TextTask(Task):
     def about(self) -> list[str]:
         lines = list(self.notes)
         for split, part in self.parts.items():
+            if split in self.unknown:
+                lines.append(f"{split}: {len(part.index):,} rows to predict")
+                continue
             rows = self.rows(split)
-            assert isinstance(rows, Rows)
             cut = f", {rows.cut:,} cut to {self.length}" if rows.cut else ""
-            lines.append(f"{split}: {len(rows):,} rows, {np.diff(rows.ends).mean():.1f} tokens a row{cut}")
-            if split not in self.unknown:
-                lines[-1] += f"; {self.balance(part)}"
+            size = np.diff(rows.ends).mean()
+            lines.append(f"{split}: {len(rows):,} rows, {size:.1f} tokens a row{cut}; {self.balance(part)}")
         return lines
 
     def balance(self, part: Part) -> str:

@@ -17,7 +17,7 @@ NAMES = {
 
 
 def split_of(name: str, names: dict[str, tuple[str, ...]] = NAMES, prefix: Sequence[str] = ()) -> str | None:
-    """The split that a name without ending stands for, if any: "validation_matched", "eng.testa", "msr_paraphrase_dev".
+    """The split that a name without ending stands for, if any: "validation_matched", "eng.testa".
 
     names:  splits with the plain names each goes by
     prefix: plain names that may stand before the split's
@@ -35,7 +35,7 @@ def stem(path: Path, endings: Sequence[str] = ENDINGS) -> str | None:
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
     found = next((ending for ending in endings if name.endswith(ending)), None)
-    return path.name[: len(name) - len(found)] if found and not name.startswith(".") else None
+    return path.name[: len(name) - len(found)] if found is not None and not name.startswith(".") else None
 
 
 def files_of(

@@ -1,7 +1,7 @@
 """One or two texts a row to token ids: the tokenizer's own form, cut to a length, many rows at a time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final, overload
+from typing import TYPE_CHECKING, SupportsIndex, final, overload
 
 import numpy as np
 from jaxtyping import Shaped
@@ -37,10 +37,10 @@ class Rows(Sequence[Row]):
         return len(self.second)
 
     @overload
-    def __getitem__(self, index: int) -> Row: ...
+    def __getitem__(self, index: SupportsIndex) -> Row: ...
     @overload
     def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Row | list[Row]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
