@@ -115,8 +115,13 @@ def _folder(place: str | Path) -> Opened:
     theirs = config_at(place)
     tokenizer = load_tokenizer(place)
     vocab = vocab_of(tokenizer)
-    # An output table may be padded; one that is too small is an error, said below.
-    vocab = replace(vocab, size=max(vocab.size, theirs.vocab_size))
+    # A table may be padded; one that is too small belongs to another tokenizer.
+    if theirs.vocab_size < vocab.size:
+        raise UserError(
+            f"{place}: its tokenizer makes {vocab.size} tokens, its table has {theirs.vocab_size} rows; "
+            "put the tokenizer there that it was trained with"
+        )
+    vocab = replace(vocab, size=theirs.vocab_size)
     encoder = encoder_config_of(place).build(vocab)
     heads: tuple[RtdHead | MlmHead, ...] = (MlmHead(encoder),)
     if theirs.model_type == "electra":

@@ -1,0 +1,95 @@
+"""`electrain blimp`: which sentence of a minimal pair does the model find more natural?"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from electrain import __version__
+from electrain.errors import UserError
+from electrain.hub.opened import opened
+from electrain.tracking import CONSOLE, say
+from electrain.zeroshot.measures import measure, untrained
+from electrain.zeroshot.options import Blimp
+from electrain.zeroshot.pairs import PARADIGMS, read
+from electrain.zeroshot.results import results, save, save_pairs, table
+
+
+def blimp(how: Blimp) -> list[Path]:
+    """Judge a model by minimal pairs, print the table on standard output; returns the files written.
+
+    A sentence's score is a sum over its tokens, not divided by their number; the pair is decided for the higher one, a
+    tie counts half. UserError for pairs that cannot be read, and a model that cannot judge as asked.
+    """
+    out = _folder(how)
+    paradigms = read(how.data)
+    there = {paradigm.uid for paradigm in paradigms}
+    if missing := sorted(PARADIGMS - there):
+        say(
+            f"{how.data}: {len(PARADIGMS & there)} of BLiMP's {len(PARADIGMS)} paradigms; missing: {', '.join(missing)}"
+        )
+    if more := sorted(there - PARADIGMS):
+        say(f"{how.data}: {len(more)} paradigms that are not BLiMP's: {', '.join(more)}")
+    model = opened(how.model, how.checkpoint)
+    if how.untrained:
+        model = untrained(model)
+    sentences = [sentence for paradigm in paradigms for pair in paradigm.pairs for sentence in pair]
+    began = time.monotonic()
+    with _bar() as (start, tick):
+        judge = measure(model, how.by, how.generator, how.rate, how.device, how.dtype, tick)
+        texts = judge.encode(sentences)
+        start(len(sentences) if judge.by in ("rtd", "energy") else len(texts.ids))
+        scores = judge.sums(sentences, encoded=texts).reshape(-1, 2)
+    made = results(paradigms, scores)
+    seconds = time.monotonic() - began
+    about: dict[str, object] = {
+        "model": how.model,
+        "step": model.step,
+        "untrained": how.untrained,
+        "by": judge.by,
+        "generator": how.generator,
+        "rate": judge.rate if judge.by == "both" else None,
+        "dtype": how.dtype,
+        "data": how.data,
+        "electrain": __version__,
+    }
+    console = Console(highlight=False)
+    fresh = " untrained" if how.untrained else "" if model.step is None else f" step {model.step}"
+    console.print(table(made, f"{Path(how.model).name}{fresh}, by {judge.by}: accuracy, per cent"))
+    say(f"{len(scores):,} pairs in {seconds:.1f} s: {len(scores) / seconds:,.0f} a second")
+    name = f"{judge.by}-untrained" if how.untrained else judge.by
+    if how.checkpoint != "latest":
+        name += f"-{how.checkpoint}"
+    out.mkdir(parents=True, exist_ok=True)
+    files = save(made, about, out, name)
+    return [*files, save_pairs(paradigms, scores, out / f"{name}-pairs.jsonl")] if how.pairs else files
+
+
+def _folder(how: Blimp) -> Path:
+    """Where the results go. UserError, before the work is done, if that is not said or cannot be."""
+    if how.out is None:
+        run = Path(how.model).expanduser()
+        if not (run / "run.json").is_file():
+            raise UserError(f"{how.model}: is no run of ours that could hold the results; name a folder with --out")
+        return run / "blimp"
+    if how.out.exists() and not how.out.is_dir():
+        raise UserError(f"--out {how.out}: is a file; choose another --out")
+    return how.out
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Two functions: one begins a progress bar of so many steps, the other takes steps. Nothing but on a terminal."""
+    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
+        tasks: list[TaskID] = []
+
+        def start(total: int) -> None:
+            tasks.append(bar.add_task("scoring", total=total))
+
+        def tick(count: int) -> None:
+            bar.advance(tasks[-1], count)
+
+        yield start, tick
