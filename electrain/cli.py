@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from electrain.errors import Stopped, UserError
-from electrain.options import Flops, Pretrain, Quickstart
+from electrain.options import Export, Flops, Pretrain, Quickstart
 from electrain.run import Run
 
 # Booleans take a value; a field that may be None is no verb of its own, but options where the recipe fills it.
@@ -28,6 +27,9 @@ VERBS: dict[str, str] = {
     "recipes": "what can be run, a line each",
     "pretrain": "train a recipe, or go on with a run",
     "cache": "a frozen generator's proposals, once, for every later run",
+    "finetune": "fine-tune on a task, and judge: GLUE, SQuAD, tagging, your own table",
+    "blimp": "minimal pairs, without fine-tuning",
+    "score": "which words of a text look replaced; or sort candidates",
     "study": "several recipes at equal operations, one table",
     "export": "a folder that transformers loads",
     "flops": "parameters, operations and memory of a recipe",
@@ -51,24 +53,6 @@ class Options(Run):
     def plain(self) -> Run:
         """The run that was chosen."""
         return Run(**{**vars(self), "first": self.first and self.first.plain})
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a folder that transformers loads, with its tokenizer and a model card."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run."""
-    out: Path
-    """Folder to make."""
-    part: Literal["auto", "discriminator", "generator", "bert"] = "auto"
-    """Which network; auto takes the one that the run is for."""
-    checkpoint: str = "latest"
-    """latest, best (lowest held-out loss), or a step."""
-    push_to_hub: str = ""
-    """Also upload to this name on the Hugging Face Hub, as the user who is logged in."""
-    code: Path | None = None
-    """The Python file of your own recipe, where the run was made from one."""
 
 
 def _quickstart(args: Sequence[str]) -> None:
@@ -109,6 +93,38 @@ def _pretrain(args: Sequence[str]) -> None:
     print(f"next:    {shlex.join(['electrain', 'export', str(chosen.out), '--out', str(chosen.out / 'export')])}")
 
 
+def _finetune(args: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from electrain.finetune.conduct import finetune
+    from electrain.finetune.settings import Finetune
+    from electrain.finetune.tasks import NAMES
+
+    where = "glue for all of GLUE, or one of\n" + "\n".join(f"  {name:9} {what}" for name, what in NAMES.items())
+    name, rest = _named(args, "finetune", "TASK", where)
+    how: Finetune = _parse(Finetune, rest, f"finetune {name}")
+    table = finetune(name, how, f"electrain finetune {shlex.join(args)}")
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+    print(f"results: {how.out}")
+
+
+def _blimp(args: Sequence[str]) -> None:
+    from electrain.zeroshot.blimp import blimp
+    from electrain.zeroshot.options import Blimp
+
+    blimp(_parse(Blimp, args, "blimp"))
+
+
+def _score(args: Sequence[str]) -> None:
+    from electrain.zeroshot.options import Score
+    from electrain.zeroshot.score import score
+
+    score(_parse(Score, _first_as("--file", args), "score"))
+
+
 def _study(args: Sequence[str]) -> None:
     from electrain.study.conduct import Conduct, conduct
 
@@ -120,8 +136,7 @@ def _study(args: Sequence[str]) -> None:
 def _cache(args: Sequence[str]) -> None:
     from electrain.propose import Proposing, propose
 
-    named = ["--generator"] if args and not args[0].startswith("-") else []
-    how: Proposing = _parse(Proposing, [*named, *args], "cache")
+    how: Proposing = _parse(Proposing, _first_as("--generator", args), "cache")
     propose(how)
     print(f"cached: {how.out}")
     options = ["--data", how.data, "--system.corruptor.cache", how.out, "--length", how.length, "--out", "RUN"]
@@ -132,7 +147,7 @@ def _export(args: Sequence[str]) -> None:
     from electrain.hub.export import export, push
     from electrain.recipes import load_file
 
-    chosen = _parse(Export, args, "export")
+    chosen: Export = _parse(Export, _first_as("--run", args), "export")
     if chosen.code is not None:
         load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
@@ -175,6 +190,11 @@ def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
     words = [word for option in rest for word in option.split("=", 1)]
     size = words[words.index("--size") + 1 :][:1] if "--size" in words else []
     return (sized(function, SIZES[size[0]]) if size and size[0] in SIZES else function()), rest
+
+
+def _first_as(option: str, args: Sequence[str]) -> Sequence[str]:
+    """The arguments, a first one without a name taken for this option."""
+    return [option, *args] if args and (args[0] == "-" or not args[0].startswith("-")) else args
 
 
 def _named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, Sequence[str]]:
@@ -230,6 +250,9 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "recipes": _recipes,
     "pretrain": _pretrain,
     "cache": _cache,
+    "finetune": _finetune,
+    "blimp": _blimp,
+    "score": _score,
     "study": _study,
     "export": _export,
     "flops": _flops,

@@ -39,3 +39,21 @@ class Flops:
     """Rows of the token table."""
     size: SizeName = "own"
     """Size that the recipe is made for; own is the published one."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a folder that transformers loads, with its tokenizer and a model card."""
+
+    run: Path
+    """Folder of the run."""
+    out: Path
+    """Folder to make."""
+    part: Literal["auto", "discriminator", "generator", "bert"] = "auto"
+    """Which network; auto takes the one that the run is for."""
+    checkpoint: str = "latest"
+    """latest, best (lowest held-out loss), or a step."""
+    push_to_hub: str = ""
+    """Also upload to this name on the Hugging Face Hub, as the user who is logged in."""
+    code: Path | None = None
+    """The Python file of your own recipe, where the run was made from one."""

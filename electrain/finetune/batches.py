@@ -1,5 +1,6 @@
-"""Batches of rows of like length: an order, and what stands in a batch, as functions of (seed, epoch) and (seed, step)."""
+"""Batches of rows of like length: their order is a function of (seed, epoch), their randomness of (seed, step)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return -(-len(self.rows) // self.size)
+        return math.ceil(len(self.rows) / self.size)
 
     def epoch(self, seed: int, epoch: int) -> list[Int[np.ndarray, " b"]]:
         """Row numbers of every batch of an epoch: each row once, in batches of like length, in random order."""

@@ -63,8 +63,9 @@ class OwnTask(TextTask):
         self.judged = ("dev",)
         self.unknown = ("test",) if "test" in tables else ()
         self.learn(tables["train"])
-        for split, found in tables.items():
-            self.parts[split] = joined([self._part(table, labelled=split != "test") for table in found])
+        for split in ("train", "dev", "test"):
+            if found := tables.get(split):
+                self.parts[split] = joined([self._part(table, labelled=split != "test") for table in found])
         if "dev" not in self.parts:
             self._hold_out(share)
 
@@ -186,7 +187,7 @@ class RegressTask(OwnTask):
 
     def learn(self, train: Sequence[Table]) -> None:
         numbers = [number for table in train for number in columns.numbers(table, self.label)]
-        self.low, self.high = min(numbers), max(numbers)
+        self.unit = self.low, self.high = min(numbers), max(numbers)
         if self.low == self.high:
             raise UserError(f"{train[0].file}: {self.label!r} is {self.low:g} in every row; there is nothing to learn")
 

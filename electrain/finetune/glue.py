@@ -61,6 +61,7 @@ class GlueTask(TextTask):
         super().__init__(name, tokenizer, vocab, length, head)
         self.spec = spec = TASKS[name]
         self.metric, self.epochs, self.labels = spec.metric, spec.epochs, spec.labels
+        self.unit = (0.0, TOP)
         wanted = list(spec.splits())
         tables = self._tables(str(source) or HUB, {"train": train, wanted[1]: (dev,) if dev else ()})
         for split in ("train", wanted[1]):

@@ -67,7 +67,7 @@ class Finetune:
     clip: float = 1.0
     """Largest global norm of the gradient."""
     bias_correction: bool = True
-    """Adam's bias correction; the official code has none, and small tasks then fail more often (Mosbach et al., 2021)."""
+    """Adam's bias correction. The official code has none; small tasks then fail more often (Mosbach et al., 2021)."""
     keep: Literal["best", "all", "none"] = "best"
     """Whose fine-tuned models stay: of the best seed by the judged split, of all, of none."""
     text: str = ""

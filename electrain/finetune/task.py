@@ -61,6 +61,7 @@ class Task(ABC):
     unknown  splits without answers, for which predictions are written
     epochs   of fine-tuning, unless the user says otherwise
     labels   names of the classes, in the order of the head's logits; none where it gives a number or a span
+    unit     where it gives a number: those that the head's 0 and 1 stand for
     """
 
     name: str
@@ -69,6 +70,7 @@ class Task(ABC):
     unknown: tuple[str, ...] = ()
     epochs: float = 3.0
     labels: tuple[str, ...] = ()
+    unit: tuple[float, float] = (0.0, 1.0)
 
     @abstractmethod
     def rows(self, split: str) -> Sequence[Row]:
