@@ -114,6 +114,9 @@ def _lm(system: Pretraining) -> Lm | None:
 def _folder(place: str | Path) -> Opened:
     theirs = config_at(place)
     tokenizer = load_tokenizer(place)
+    # Where there is no tokenizer, transformers makes one up of the special tokens.
+    if not set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids):
+        raise UserError(f"{place}: has no tokenizer; put the tokenizer there that the model was trained with")
     vocab = vocab_of(tokenizer)
     # A table may be padded; one that is too small belongs to another tokenizer.
     if theirs.vocab_size < vocab.size:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from electrain.errors import UserError
 
@@ -18,7 +19,7 @@ def chunks(source: str) -> Iterator[list[str]]:
     that is not UTF-8, with its number.
     """
     if source == "-":
-        yield from _chunks(sys.stdin.buffer, "standard input")
+        yield from _chunks(cast(BufferedIOBase, sys.stdin.buffer), "standard input")
         return
     path = Path(source).expanduser()
     try:
@@ -28,10 +29,10 @@ def chunks(source: str) -> Iterator[list[str]]:
         raise UserError(f"{source}: cannot be read ({error.strerror}); check the path") from error
 
 
-def _chunks(file: BinaryIO, name: str) -> Iterator[list[str]]:
+def _chunks(file: BufferedIOBase, name: str) -> Iterator[list[str]]:
     number, rest = 0, [b""]
     # `read1` waits until there is something, and not until there is as much as asked for.
-    while more := cast(bytes, file.read1(AT_ONCE)):  # pyright: ignore[reportAttributeAccessIssue]
+    while more := file.read1(AT_ONCE):
         if b"\n" not in more:  # kept in parts: added to a bytes, a line without end would be copied again and again
             rest.append(more)
             continue

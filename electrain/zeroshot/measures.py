@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import numpy as np
 import torch
@@ -142,13 +142,13 @@ def _chosen(model: Opened, by: By, generator: str) -> Chosen:
             raise UserError(
                 f"{model.name}: has neither discriminator nor masked language model; choose another --model"
             )
-        return found
+    return cast(Chosen, by)  # auto is done with above
     if by in ("rtd", "both") and model.rtd is None:
         instead = "energy" if model.energy is not None else "pll"
         raise UserError(f"{model.name}: has no discriminator, which --by {by} needs; choose --by {instead}")
     if by == "energy" and model.energy is None:
         raise UserError(f"{model.name}: is no run of Electric, which --by energy needs; choose --by rtd or pll")
-    return by  # pyright: ignore[reportReturnType] (By without auto)
+    return cast(Chosen, by)  # auto is done with above
 
 
 def _generator(model: Opened, place: str) -> Lm:
