@@ -142,7 +142,7 @@ def _chosen(model: Opened, by: By, generator: str) -> Chosen:
             raise UserError(
                 f"{model.name}: has neither discriminator nor masked language model; choose another --model"
             )
-    return cast(Chosen, by)  # auto is done with above
+        return cast(Chosen, found)
     if by in ("rtd", "both") and model.rtd is None:
         instead = "energy" if model.energy is not None else "pll"
         raise UserError(f"{model.name}: has no discriminator, which --by {by} needs; choose --by {instead}")
