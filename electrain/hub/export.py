@@ -11,6 +11,7 @@ from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError
 from electrain.hub.card import Facts, card
 from electrain.hub.folder import MARK, check, quiet, whole
+from electrain.hub.reading import reason
 from electrain.hub.weights import Part, as_transformers, part_of, parts
 from electrain.run import Record
 from electrain.systems.base import Pretraining
@@ -103,7 +104,7 @@ def push(folder: str | Path, name: str, *, private: bool = True) -> str:
         )
         raise UserError(f"--push-to-hub {name}: the Hub refused ({status}); {mend}; {folder} is whole") from error
     except Exception as error:  # a name that the Hub's client will not take, no network: nothing was uploaded
-        raise UserError(f"--push-to-hub {name}: {_line(error)}; {folder} is whole") from error
+        raise UserError(f"--push-to-hub {name}: {reason(error)}; {folder} is whole") from error
     return str(address)
 
 
@@ -138,7 +139,3 @@ def _sentence_transformers(folder: Path, width: int, positions: int) -> None:
 
 def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -7,7 +7,6 @@ import inspect
 import json
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
@@ -19,12 +18,13 @@ from electrain.batch import Batch, Selection, gather
 from electrain.cost import Shape, Work
 from electrain.errors import UserError
 from electrain.hub.folder import quiet
+from electrain.hub.reading import config_at, network_at
 from electrain.randomness import Drop
 from electrain.source import MaskedLm
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 # What would load code from elsewhere, and what says nothing about the network.
 _LEFT_OUT = {"auto_map", "custom_pipelines", "_name_or_path", "transformers_version", "dtype"}
@@ -120,18 +120,6 @@ class Foreign(MaskedLm):
         return output if self.index is None else type(output)(last_hidden_state=gather(output[0], self.index))
 
 
-def config_at(place: str) -> "PreTrainedConfig":
-    """Transformers' configuration of a folder or a Hub name. UserError if there is none that it knows by itself."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(_path(place), trust_remote_code=False)
-    except Exception as error:  # whatever the reader of a damaged file or the Hub raises: not loadable
-        raise UserError(
-            f"{place}: no model could be found there ({_line(error)}); check the folder or the name"
-        ) from error
-
-
 def load(place: str, vocab: Vocab) -> Foreign:
     """The masked language model of a folder or a Hub name; only safetensors are read, no code from there runs.
 
@@ -144,22 +132,9 @@ def load(place: str, vocab: Vocab) -> Foreign:
         raise UserError(f"{place}: is a {theirs.model_type} with a decoder; choose a masked language model")
     if theirs.vocab_size < vocab.size:
         raise UserError(f"{place}: knows {theirs.vocab_size} tokens, the data {vocab.size}; prepare with its tokenizer")
-    try:
-        with quiet(bars=not Path(place).exists()):
-            network, report = AutoModelForMaskedLM.from_pretrained(
-                _path(place),
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except Exception as error:  # as above; among others a folder that has only a pickle
-        raise UserError(
-            f"{place}: no masked language model could be read ({_line(error)}); a model.safetensors is needed, pickles "
-            "are not opened"
-        ) from error
-    if missing := sorted(report["missing_keys"]):
-        raise UserError(f"{place}: lacks weights of a masked language model ({missing[0]}, {len(missing)} in all)")
+    network, missing = network_at(place, AutoModelForMaskedLM, "masked language model")
+    if missing:
+        raise UserError(f"{place}: lacks weights of a masked language model ({min(missing)}, {len(missing)} in all)")
     tree = json.loads(theirs.to_json_string(use_diff=False))
     settings = json.dumps({key: value for key, value in sorted(tree.items()) if key not in _LEFT_OUT})
     config = Foreign.Config(settings, _longest(network))
@@ -209,12 +184,3 @@ def _longest(network: "PreTrainedModel") -> int:
 def _reads_segments(network: "PreTrainedModel") -> bool:
     types = getattr(network.config, "type_vocab_size", 0) or 0
     return types > 1 and "token_type_ids" in inspect.signature(network.forward).parameters
-
-
-def _path(place: str) -> str:
-    path = Path(place).expanduser()
-    return str(path) if path.is_dir() else place
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -13,7 +13,7 @@ from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
-from electrain.hub.folder import quiet
+from electrain.hub.reading import config_at, network_at
 from electrain.hub.weights import Family, Model, fill, parts, put
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
@@ -35,7 +35,7 @@ def encoder_config_of(name: str | Path) -> Bert.Config:
 
     UserError if it cannot be read, or computes something that our encoder does not.
     """
-    return _encoder_config(config_at(name), name)
+    return _encoder_config(bert_at(name), name)
 
 
 def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[float, float]:
@@ -105,7 +105,7 @@ def from_transformers(encoder: str | Path, generator: str | Path | None = None) 
     An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
     given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
     """
-    theirs = config_at(encoder)
+    theirs = bert_at(encoder)
     sizes = _encoder_config(theirs, encoder)
     if theirs.model_type == "bert" and generator is None:
         config = System.Config(sizes, Mask.Config(), Mlm.Config())
@@ -126,16 +126,9 @@ def _fitting(sizes: Bert.Config) -> tuple[float, float]:
     return 1.0, 1.0
 
 
-def config_at(name: str | Path) -> "PreTrainedConfig":
+def bert_at(name: str | Path) -> "PreTrainedConfig":
     """Transformers' configuration of an ELECTRA or a BERT. UserError if there is none, or it is of another model."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
-    except Exception as error:  # whatever the reader of a damaged file or the Hub raises: not loadable
-        raise UserError(
-            f"{name}: no model could be found there ({_line(error)}); check the folder or the name"
-        ) from error
+    config = config_at(name)
     if config.model_type not in ("electra", "bert"):
         raise UserError(f"{name}: is a {config.model_type}; only ELECTRA and BERT can be loaded")
     return config
@@ -163,7 +156,7 @@ def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config
 
 def values_of(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, Tensor]:
     """New values of a part's parameters. The encoder must be whole there; the head may be missing, and stays fresh."""
-    config = config_at(name)
+    config = bert_at(name)
     if wrong := _differing(_encoder_config(config, name), model.encoder.config):
         raise UserError(f"{name}: the {role} has other sizes there than in the recipe ({wrong}); change the recipe's")
     rows = model.encoder.tokens.num_embeddings
@@ -186,27 +179,10 @@ def _weights(name: str | Path, config: "PreTrainedConfig", head: MlmHead | RtdHe
     kind: Any = BertForMaskedLM  # untyped: with this flag from_pretrained returns a pair
     if config.model_type == "electra":
         kind = ElectraForPreTraining if isinstance(head, RtdHead) else ElectraForMaskedLM
-    try:
-        with quiet(bars=not Path(name).exists()):
-            model, report = kind.from_pretrained(
-                _place(name),
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except Exception as error:  # as above; among others a folder that has only a pickle
-        raise UserError(
-            f"{name}: no weights could be read ({_line(error)}); a model.safetensors is needed, pickles are not opened"
-        ) from error
+    model, missing = network_at(name, kind, "weights")
     if isinstance(head, MlmHead) and not config.tie_word_embeddings:
         raise UserError(f"{name}: its output table is not its input table, and ours is; choose a model with tied ones")
-    return {key: value for key, value in model.state_dict().items() if key not in report["missing_keys"]}
-
-
-def _place(name: str | Path) -> str:
-    path = Path(name).expanduser()
-    return str(path) if path.is_dir() else str(name)
+    return {key: value for key, value in model.state_dict().items() if key not in missing}
 
 
 def _differing(theirs: Bert.Config, ours: Bert.Config) -> str:
@@ -251,7 +227,3 @@ def _said(
         f"{role} from {name}" for role, name in (("encoder", encoder), ("generator", generator)) if name is not None
     ]
     return f"{', '.join(sources) or 'nothing'} loaded; fresh: {', '.join(fresh) or 'nothing'}"
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

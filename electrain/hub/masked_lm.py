@@ -14,6 +14,7 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.hub import foreign
 from electrain.hub.load import encoder_config_of, same_tokens, values_of
+from electrain.hub.reading import config_at
 from electrain.hub.weights import Model, parts
 from electrain.run import Record
 from electrain.source import MaskedLm
@@ -50,7 +51,7 @@ def _of_run(folder: Path, tokenizer: Path) -> MaskedLm:
 
 
 def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
-    theirs = foreign.config_at(place)
+    theirs = config_at(place)
     same_vocabulary(place, tokenizer)
     vocab = vocab_of(load_tokenizer(tokenizer))
     sizes = _our_sizes(place, theirs, vocab)

@@ -12,7 +12,7 @@ from electrain.encoders.head import MlmHead, RtdHead
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.hub.export import checkpoint_of
-from electrain.hub.load import config_at, encoder_config_of, values_of
+from electrain.hub.load import bert_at, encoder_config_of, values_of
 from electrain.hub.weights import Model, parts, put
 from electrain.objectives.electric import Electric
 from electrain.run import Record
@@ -112,7 +112,7 @@ def _lm(system: Pretraining) -> Lm | None:
 
 
 def _folder(place: str | Path) -> Opened:
-    theirs = config_at(place)
+    theirs = bert_at(place)
     tokenizer = load_tokenizer(place)
     # Where there is no tokenizer, transformers makes one up of the special tokens.
     if not set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids):
