@@ -115,7 +115,7 @@ def _blimp(args: Sequence[str]) -> None:
     from electrain.zeroshot.blimp import blimp
     from electrain.zeroshot.options import Blimp
 
-    blimp(_parse(Blimp, args, "blimp"))
+    print("\n".join(f"written: {path}" for path in blimp(_parse(Blimp, args, "blimp"))))
 
 
 def _score(args: Sequence[str]) -> None:
