@@ -46,8 +46,9 @@ def texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[i
 def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
     """Fine-tune batch by batch; yields the rows of each."""
     from electrain.data.tokenizer import load_tokenizer, vocab_of
-    from electrain.finetune.batches import Batches, few_lengths
+    from electrain.finetune.batches import Batches
     from electrain.finetune.heads import Classifier
+    from electrain.finetune.loop import compiled as compile_step
     from electrain.finetune.model import Tuned
     from electrain.finetune.settings import Finetune
     from electrain.finetune.texts import core_of, encode
@@ -65,9 +66,8 @@ def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
     model = Tuned(encoder, Classifier(encoder, len(set(labels)), 0.1)).to(device)
     optim = Finetune("", Path()).optim(encoder.width, 10_000)
     optimizer = optim.build(model)
-    lengths = few_lengths(Batches(rows, vocab, 1, None).lengths, 4, LENGTH) if compiled else None
-    deal = Batches(rows, vocab, BATCH, None, lengths)
-    call = torch.compile(model, fullgraph=True, dynamic=False) if compiled else model
+    deal = Batches(rows, vocab, BATCH, None, even=compiled)
+    call = compile_step(model, deal.take(deal.epoch(0, 0)[0], 0, 0), dtype) if compiled else model
     step = 0
     for epoch in count():
         for numbers in deal.epoch(0, epoch):

@@ -30,16 +30,15 @@ class Padded(NamedTuple):
 class Batches:
     """A task's rows, dealt out in batches.
 
-    ignore:  what pads targets that are as long as their rows; None where all targets have one size
-    lengths: the only lengths that batches are padded to (each is compiled once; batches are then all of one size);
-             without them, a batch is as long as its longest row
+    ignore: what pads targets that are as long as their rows; None where all targets have one size
+    even:   all batches have one size (rows that do not count fill the last), and lengths are multiples of 8: for a
+            compiled step; without it, a batch is as long as its longest row
     """
 
-    def __init__(
-        self, rows: Sequence[Row], vocab: Vocab, size: int, ignore: int | None, lengths: tuple[int, ...] | None = None
-    ):
-        self.rows, self.vocab, self.size, self.ignore, self.allowed = rows, vocab, size, ignore, lengths
+    def __init__(self, rows: Sequence[Row], vocab: Vocab, size: int, ignore: int | None, *, even: bool = False):
+        self.rows, self.vocab, self.size, self.ignore, self.even = rows, vocab, size, ignore, even
         self.lengths = np.array([len(row.ids) for row in rows])
+        self.longest = int(self.lengths.max(initial=0))
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -67,7 +66,7 @@ class Batches:
     def take(self, numbers: Int[np.ndarray, " b"], seed: int, step: int) -> Padded:
         """The rows of these numbers, padded."""
         rows = [self.rows[number] for number in numbers]
-        size = self.size if self.allowed else len(rows)
+        size = self.size if self.even else len(rows)
         length = self._length(max(len(row.ids) for row in rows))
         ids = np.full((size, length), self.vocab.pad, np.int64)
         ids[:, 0] = self.vocab.cls  # a row that only fills must have something to attend to
@@ -94,31 +93,4 @@ class Batches:
         return target
 
     def _length(self, longest: int) -> int:
-        if self.allowed:
-            return next(length for length in self.allowed if length >= longest)
-        return longest
-
-
-def few_lengths(lengths: Int[np.ndarray, " n"], count: int, longest: int) -> tuple[int, ...]:
-    """At most `count` lengths to pad to, such that the least padding is read; the largest holds every row.
-
-    By dynamic programming over the lengths rounded up to a multiple of 8.
-    """
-    rounded = np.minimum(-(-lengths // STEP) * STEP, longest)
-    found, rows = np.unique(rounded, return_counts=True)
-    below = np.concatenate([[0], np.cumsum(rows)])
-    n = len(found)
-    # best[k][j]: tokens read by the shortest j groups of rows with k lengths, and the choice that leads there
-    best = np.full((count + 1, n + 1), np.inf)
-    best[0, 0] = 0
-    before = np.zeros((count + 1, n + 1), int)
-    for k in range(1, count + 1):
-        for j in range(1, n + 1):
-            cost = best[k - 1, :j] + (below[j] - below[:j]) * found[j - 1]
-            before[k, j] = int(cost.argmin())
-            best[k, j] = cost.min()
-    k, j, chosen = int(best[:, n].argmin()), n, []
-    while j:
-        chosen.append(int(found[j - 1]))
-        k, j = k - 1, int(before[k, j])
-    return tuple(reversed(chosen))
+        return min(-(-longest // STEP) * STEP, self.longest) if self.even else longest

@@ -80,7 +80,7 @@ def _task(name: str, how: Finetune, model: Opened, command: str) -> Results:
         if seed in done:
             say(f"{name}: seed {seed} is finished ({done[seed].metric} {done[seed].value:.4f})")
             continue
-        fitted = fit(task, model.encoder, model.vocab, how, seed, folder, length)
+        fitted = fit(task, model.encoder, model.vocab, how, seed, folder)
         result = _judge(task, fitted, model, how, seed, folder)
         kept = max(done.values(), key=lambda other: other.value, default=None)
         if how.keep == "all" or (how.keep == "best" and (kept is None or result.value > kept.value)):

@@ -13,7 +13,7 @@ from electrain import checkpoint
 from electrain.compute import casting
 from electrain.encoders.base import Encoder
 from electrain.errors import Stopped, UserError
-from electrain.finetune.batches import Batches, Padded, few_lengths
+from electrain.finetune.batches import Batches, Padded
 from electrain.finetune.model import Tuned, copied
 from electrain.finetune.settings import Finetune
 from electrain.finetune.task import Predictions, Row, Task
@@ -21,7 +21,7 @@ from electrain.signals import collected
 from electrain.tracking import Bar, say
 from electrain.vocab import Vocab
 
-LENGTHS = 4  # that are compiled
+WORTH = 300  # steps from which on compiling pays
 EVERY = 50  # steps between looks at the loss
 READ = 16384  # tokens of a batch in evaluation
 
@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
     examples_per_second: float
 
 
-def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, folder: Path, length: int) -> Fitted:
+def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, folder: Path) -> Fitted:
     """Fine-tune a copy of `encoder` on the task's training rows, or go on with what `folder` holds.
 
     Fresh weights of the head, order of the rows and dropout are functions of the seed. Stopped after SIGTERM or Ctrl-C,
@@ -47,10 +47,10 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
     torch.manual_seed(seed)  # of the fresh head; nothing after this draws from it
     inner = copied(encoder, vocab, how.dropout)
     model = Tuned(inner, task.head(inner, how.dropout)).to(device)
-    lengths = few_lengths(Batches(rows, vocab, 1, None).lengths, LENGTHS, length) if how.compute.compile else None
-    deal = Batches(rows, vocab, how.batch, model.head.ignore, lengths)
     epochs = task.epochs if how.epochs is None else how.epochs
-    steps = max(1, round(epochs * len(deal)))
+    steps = max(1, round(epochs * len(Batches(rows, vocab, how.batch, None))))
+    worth = how.compute.compile and steps >= WORTH
+    deal = Batches(rows, vocab, how.batch, model.head.ignore, even=worth)
     optim = how.optim(encoder.width, steps)
     optimizer = optim.build(model)
 
@@ -60,7 +60,7 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
         say(f"going on from {newest}")
     checkpoint.sweep(folder, first)
     order = deal.epoch(seed, first // len(deal))
-    call = _compiled(model, _to(deal.take(order[0], seed, 0), device), dtype) if lengths else model
+    call = compiled(model, _to(deal.take(order[0], seed, 0), device), dtype) if worth else model
     window = torch.zeros((), device=device)
     began = saved = time.monotonic()
     seen, losses = 0, []
@@ -123,13 +123,16 @@ def predict(model: Tuned, rows: Sequence[Row], vocab: Vocab, how: Finetune) -> P
     return said
 
 
-def _compiled(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[..., Tensor]:
-    """The step compiled, one graph a length; where that fails, one line says why and it runs as it is."""
+def compiled(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """The step compiled once for rows of any length; where that fails, one line says why and it runs as it is."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    say("compiling the step, once for each of a few lengths: up to a minute each the first time, seconds afterwards")
-    call = torch.compile(model, fullgraph=True, dynamic=False)
+    say("compiling the step: a minute or two the first time, seconds once it has been compiled here")
+    began = time.monotonic()
+    for tensor in (*padded.batch[:4], *([] if model.head.ignore is None else [padded.target])):
+        torch._dynamo.mark_dynamic(tensor, 1)
+    call = torch.compile(model, fullgraph=True)
     try:
         with casting(padded.weight.device, dtype):
             call(*padded).backward()  # a rehearsal: what fails must fail here
@@ -137,6 +140,8 @@ def _compiled(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[...,
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
         call = model
+    else:
+        say(f"compiled in {time.monotonic() - began:.0f} s")
     model.zero_grad(set_to_none=True)
     return call
 

@@ -78,8 +78,8 @@ class Finetune:
     """Own table: column of the label or number; of CoNLL files, number of the tag's column from 1."""
     save_minutes: float = 5.0
     """Minutes between checkpoints of a fine-tuning."""
-    compute: Compute = field(default_factory=lambda: Compute(compile=False))
-    """Device, number format, compilation (worth its minutes for long fine-tunings)."""
+    compute: Compute = field(default_factory=Compute)
+    """Device, number format, compilation (of fine-tunings of 300 steps and more, which it pays for)."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "batch"):

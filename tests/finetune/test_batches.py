@@ -1,12 +1,10 @@
 """Batches of like length: every row once an epoch, little padding, and the same ones for the same seed."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 
-from electrain.finetune.batches import Batches, few_lengths
+from electrain.finetune.batches import Batches
 from electrain.finetune.task import Row
 from tests.finetune.toy import VOCAB
 
@@ -45,15 +43,15 @@ def test_rows_of_like_length_stand_together() -> None:
     assert abs(np.corrcoef(np.arange(len(firsts)), firsts)[0, 1]) < 0.3  # not from long to short through the epoch
 
 
-@pytest.mark.parametrize("lengths", [None, (16, 42)])
-def test_what_stands_in_a_batch(lengths: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize("even", [False, True])
+def test_what_stands_in_a_batch(even: bool) -> None:
     rows = made()
-    deal = Batches(rows, VOCAB, 8, None, lengths)
+    deal = Batches(rows, VOCAB, 8, None, even=even)
     numbers = np.array([5, 0, 11])
     batch, target, weight = deal.take(numbers, 0, 0)
-    size = 8 if lengths else 3
+    size = 8 if even else 3
     longest = max(len(rows[number].ids) for number in numbers)
-    assert batch.ids.shape == (size, longest if lengths is None else 16 if longest <= 16 else 42)
+    assert longest % 8 and batch.ids.shape == (size, (longest + 7) // 8 * 8 if even else longest)
     assert weight.tolist() == [1.0] * 3 + [0.0] * (size - 3)
     for at, number in enumerate(numbers):
         row = rows[number]
@@ -84,16 +82,7 @@ def test_evaluation_batches_hold_few_tokens_and_every_row() -> None:
     assert max(deal.lengths[part].max() * len(part) for part in parts) <= 200
 
 
-def test_few_lengths_are_the_best_ones() -> None:
-    lengths = np.random.default_rng(0).integers(3, 60, 200)
-
-    def padded(chosen: tuple[int, ...]) -> int:
-        return sum(min(c for c in chosen if c >= length) for length in lengths)
-
-    found = few_lengths(lengths, 3, 60)
-    every = [*range(8, 60, 8), 60]
-    best = min(
-        (choice for k in (1, 2, 3) for choice in itertools.combinations(every, k) if choice[-1] == 60), key=padded
-    )
-    assert padded(found) == padded(best) and len(found) <= 3 and found[-1] == 60
-    assert few_lengths(np.array([9, 9]), 4, 128) == (16,)
+def test_no_batch_is_longer_than_the_longest_row() -> None:
+    """Which the encoder may just have positions for."""
+    deal = Batches([Row(np.arange(2, 39, dtype=np.int32), 37, np.array([0]))], VOCAB, 2, None, even=True)
+    assert deal.take(np.array([0]), 0, 0).batch.ids.shape == (2, 37)

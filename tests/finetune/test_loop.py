@@ -24,7 +24,7 @@ HOW = Finetune(
 
 
 def tuned(folder: Path, how: Finetune = HOW, seed: int = 0, count: int = 96) -> Fitted:
-    return fit(Toy(count), encoder(), VOCAB, how, seed, folder, 64)
+    return fit(Toy(count), encoder(), VOCAB, how, seed, folder)
 
 
 def test_it_learns_what_can_be_seen(tmp_path: Path) -> None:
@@ -81,15 +81,22 @@ def test_a_loss_that_is_not_finite_is_said(tmp_path: Path) -> None:
 def test_the_encoder_that_is_given_stays_as_it_was(tmp_path: Path) -> None:
     inner = encoder()
     before = {name: value.clone() for name, value in inner.state_dict().items()}
-    fit(Toy(16), inner, VOCAB, replace(HOW, epochs=1.0), 0, tmp_path, 64)
+    fit(Toy(16), inner, VOCAB, replace(HOW, epochs=1.0), 0, tmp_path)
     assert all(torch.equal(before[name], value) for name, value in inner.state_dict().items())
 
 
-def test_compiled_for_a_few_lengths_has_the_same_numbers(tmp_path: Path) -> None:
-    plain = weights(tuned(tmp_path / "plain", replace(HOW, epochs=0.5, dropout=0.0)))
-    compiled = replace(HOW, epochs=0.5, dropout=0.0, compute=replace(HOW.compute, compile=True))
-    with torch.compiler.set_stance("force_eager"):  # padding to the few lengths is what is compared
-        other = weights(tuned(tmp_path / "compiled", compiled))
+def test_compiled_once_for_all_lengths_with_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    monkeypatch.setattr(loop, "WORTH", 1)
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **how: compile(*args, **how, backend="eager"))
+    how = replace(HOW, epochs=2.0, dropout=0.0)
+    plain = weights(tuned(tmp_path / "plain", how, count=44))
+    assert not counters["stats"]
+    other = weights(tuned(tmp_path / "compiled", replace(how, compute=replace(how.compute, compile=True)), count=44))
+    assert counters["stats"]["unique_graphs"] == 1, counters["stats"]
     for name, value in plain.items():
         torch.testing.assert_close(other[name], value, rtol=1e-3, atol=2e-5)
 
