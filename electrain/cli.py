@@ -240,7 +240,7 @@ def _one_line(box: str, verb: str) -> str:
     start = next((number for number, row in enumerate(rows[1:], start=1) if row), 0)
     words = rows[start : rows.index("", start) if "" in rows[start:] else None]
     if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
-        words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith(("--", "PATH")))]
+        words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith("--"))]
     return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"
 
 

@@ -195,7 +195,7 @@ def test_version(here: Callable[..., Left]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("fly", ["no verb 'fly'", "quickstart, prepare, recipes, pretrain, cache, study, export, flops"]),
+        ("fly", ["no verb 'fly'", "quickstart, prepare, recipes, pretrain, cache, finetune, blimp, score, study"]),
         ("quickstart --outt X", ["Unrecognized options: --outt, X", "`electrain quickstart --help`"]),
         ("recipes electra_tiny", ["Unrecognized options: electra_tiny"]),
         ("prepare", ["missing: --corpus, --out", "`electrain prepare --help`"]),
@@ -233,7 +233,7 @@ def test_version(here: Callable[..., Left]) -> None:
         ("pretrain electra_tiny --data A --out B --optim.lr nan", ["lr is nan"]),
         ("pretrain electra_tiny --data A --out B --optim.betas 0.9 1.5", ["betas are 0.9 and 1.5"]),
         ("pretrain electra_tiny --data A --out B --optim.clip -1", ["clip is -1.0"]),
-        ("export", ["missing: PATH, --out"]),
+        ("export", ["missing: --run, --out"]),
         ("export absent --out B", ["absent/run.json: there is none", "electrain pretrain --out"]),
         ("export absent --out B --part body", ["invalid choice 'body'"]),
         ("export absent --out B --checkpoint newest", ["--checkpoint newest: choose best, latest"]),
@@ -261,7 +261,7 @@ def test_bad_options_look_alike_on_every_terminal(here: Callable[..., Left], mon
             monkeypatch.setenv("COLUMNS", width)
             said.add((here("export").said, here("export", "A", "--out", "B", "--part", "body").said))
     assert len(said) == 1
-    refused(Left(2, "", said.pop()[0]), "missing: PATH, --out; `electrain export --help` lists the options")
+    refused(Left(2, "", said.pop()[0]), "missing: --run, --out; `electrain export --help` lists the options")
 
 
 def test_a_message_of_several_lines_is_told_in_one(here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch) -> None:

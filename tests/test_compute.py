@@ -60,7 +60,7 @@ def gradients(system: nn.Module) -> list[Tensor | None]:
 
 
 @pytest.mark.parametrize("config", [ELECTRA, BERT], ids=["electra", "bert"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 def test_the_step_is_one_graph_and_is_never_compiled_again(
     config: System.Config, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,7 +121,7 @@ def run_from(folder: Path, **fields: object) -> Run:
     return tiny(System.Config(ENCODER, frozen, Rtd.Config()), steps=8, save_every=4, log_every=2, eval_every=100)
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "modernbert"])
+@pytest.mark.parametrize("kind", [pytest.param("distilbert", marks=pytest.mark.slow), "modernbert"])
 def test_one_graph(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters

@@ -42,7 +42,7 @@ def killed_and_gone_on_with(run: Run, data: Path, folder: Path, at: int) -> tupl
     return whole, cut, said
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_117_steps_a_kill_and_83_steps_are_200_steps(dtype: str, data: Path, tmp_path: Path) -> None:
     run = tiny()
     run = replace(run, compute=replace(run.compute, dtype=dtype))
