@@ -358,7 +358,12 @@ def test_recipes_on_a_terminal_fit_it(here: Callable[..., Left], monkeypatch: py
     assert [line.split()[0] for line in lines[1:] if line[0] != " "] == list(published())
 
 
-@pytest.mark.parametrize("name", published())
+QUICK = ("bert_tiny", "electra", "fast_electra", "coco_lm", "electra_two_stage", "emb_gen_pretrained")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in published()]
+)
 def test_flops_prints_a_table_for_every_recipe(
     name: str, here: Callable[..., Left], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,10 @@ def test_compiled_117_steps_a_kill_and_83_steps_are_200_steps(
 
 @pytest.mark.parametrize(
     "run",
-    [pytest.param(tiny(steps=60, accumulate=2, packing=PAIRS), marks=pytest.mark.slow), tiny(BERT, steps=60)],
+    [
+        pytest.param(tiny(steps=60, accumulate=2, packing=PAIRS), marks=pytest.mark.slow),
+        pytest.param(tiny(BERT, steps=60), marks=pytest.mark.slow),
+    ],
     ids=["electra-pairs-accumulated", "bert"],
 )
 def test_other_runs_are_resumed_as_exactly(run: Run, data: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_a_draw_gives_its_own_term_with_the_baseline_taken_off(weights: float) -
     torch.testing.assert_close(expected, -gradient(p @ torch.tensor(reward), made), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_baseline_learns_what_to_expect_and_lowers_the_variance() -> None:
     """By cross-entropy it settles at -log E[exp(-R)]; the loss that it learns by reaches nothing else."""
     made, encoder = corruptor()

@@ -139,6 +139,7 @@ def test_the_replaced_share_falls_with_the_temperature(kind: Kind, source: World
         assert shares[0] - shares[-1] > 0.02
 
 
+@pytest.mark.slow
 def test_a_training_shows_the_curve(data: Path, source: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the log of a real run: temperature as the formula has it, the replaced share falling with it or staying."""
     monkeypatch.setattr(train, "Folders", lambda *_: source)

@@ -52,6 +52,7 @@ def test_a_deeper_generator_is_better_and_replaces_less() -> None:
     assert deep["replaced"] < shallow["replaced"] - 0.004, (shallow, deep)
 
 
+@pytest.mark.slow
 def test_a_hotter_generator_is_right_less_often_and_replaces_more() -> None:
     """One trained generator: what it knows stays, what it draws moves."""
     hot = [sampled_as(replace(JOINT, temperature=Schedule(start=at))) for at in (0.5, 1.0, 2.0, 4.0)]
@@ -73,6 +74,7 @@ def test_a_temperature_that_falls_with_progress() -> None:
     assert shares == sorted(shares, reverse=True) and shares[0] > shares[-1] + 0.01, shares
 
 
+@pytest.mark.slow
 def test_never_right_replaces_every_selected_place() -> None:
     """In training too, and the generator learns as well: its loss still has the right token."""
     found = trained(replace(JOINT, right="never"))[1]

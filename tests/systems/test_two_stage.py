@@ -100,7 +100,7 @@ def test_the_second_stage_starts_from_the_firsts_network(
 
 
 # The first stage, the second before its first checkpoint and after a line of its log, and the second after one.
-@pytest.mark.parametrize("strike", [7, STEPS + 4, STEPS + 8])
+@pytest.mark.parametrize("strike", [*(pytest.param(at, marks=pytest.mark.slow) for at in (7, STEPS + 8)), STEPS + 4])
 def test_killed_and_gone_on_with_is_never_killed(data: Path, whole: Path, tmp_path: Path, strike: int) -> None:
     out = tmp_path / "run"
     finish(process(run_of(), data, out, strike, "SIGKILL"), -9)

@@ -92,7 +92,7 @@ def train(call: nn.Module | Step, system: System, steps: int = 3) -> None:
 
 
 @pytest.mark.parametrize(
-    "tying", [pytest.param(tying, marks=[pytest.mark.slow] if tying in ("none", "all") else []) for tying in TYINGS]
+    "tying", [pytest.param(tying, marks=[pytest.mark.slow] if tying != "disentangled" else []) for tying in TYINGS]
 )
 def test_one_after_compile_save_and_load(tying: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
