@@ -2,8 +2,8 @@
 
 In so few tokens the usual start never leaves the unigram level (docs/LOG.md): here matrices start at 1/sqrt(fan-in),
 positions as sinusoids, heads at their neighbours, nothing is dropped, Adam's second beta is 0.98. The generator is half
-as wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md). Its samples are drawn at a temperature
-that falls from 2 to 1, after Fast-ELECTRA's curriculum (Dong et al., 2024): it halves the steps (docs/LOG.md).
+as wide and shallow: a stronger one leaves the discriminator behind (docs/LOG.md). Its samples are drawn at a
+temperature that falls from 2 to 1, after Fast-ELECTRA's curriculum (Dong et al., 2024): that halves the steps.
 """
 
 from dataclasses import replace
