@@ -16,3 +16,8 @@ class Stopped(Exception):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what another library raised, or its kind where it says nothing: for a message in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 
 Kind = Literal["file", "lines", "jsonl", "parquet", "hub"]
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
@@ -125,9 +125,8 @@ def open_hub(name: str, layout: Layout) -> Any:
     try:
         return datasets.load_dataset(name, layout.hub_config or None, split=layout.hub_split, streaming=True)
     except Exception as error:  # the library raises many kinds, down to plain HTTP errors; each means: not readable
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"{name}: neither a file or folder here nor a readable Hub data set ({reason}); "
+            f"{name}: neither a file or folder here nor a readable Hub data set ({reason(error)}); "
             "check the name, --hub-config and --hub-split"
         ) from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def load_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
         else:
             tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name)
     except Exception as error:  # OSError, ValueError, or whatever the parser of a damaged file raises: not loadable
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{name}: no tokenizer could be loaded from there ({reason}); check --tokenizer") from error
+        raise UserError(
+            f"{name}: no tokenizer could be loaded from there ({reason(error)}); check --tokenizer"
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
             f"{name}: {type(tokenizer).__name__} is not a fast tokenizer; choose one that has a tokenizer.json"

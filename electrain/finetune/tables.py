@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from electrain.data.corpus import COMPRESSIONS, damage, open_file
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 
 ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -108,9 +108,8 @@ def read_hub(name: str, config: str | None = None) -> dict[str, Table]:
     try:
         found: Any = datasets.load_dataset(name, config)
     except Exception as error:  # the library raises many kinds, down to plain HTTP errors; each means: not readable
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"{name}: neither a folder here nor a readable Hub data set ({reason}); check the name"
+            f"{name}: neither a folder here nor a readable Hub data set ({reason(error)}); check the name"
         ) from error
     called = f"{name} ({config})" if config else name
     return {

@@ -8,10 +8,9 @@ from pathlib import Path
 from electrain import __version__
 from electrain import checkpoint as checkpoints
 from electrain.data.tokenizer import load_tokenizer, vocab_of
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.hub.card import Facts, card
 from electrain.hub.folder import MARK, check, quiet, whole
-from electrain.hub.reading import reason
 from electrain.hub.weights import Part, as_transformers, part_of, parts
 from electrain.run import Record
 from electrain.systems.base import Pretraining

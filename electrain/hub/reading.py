@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.hub.folder import quiet
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ def network_at(name: str | Path, kind: Any, what: str) -> "tuple[PreTrainedModel
             f"{name}: no {what} could be read ({reason(error)}); a model.safetensors is needed, pickles are not opened"
         ) from error
     return network, set(report["missing_keys"])
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error, for a message."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _place(name: str | Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from electrain.data.corpus import damage, open_file
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 
 ENDINGS = (".jsonl", ".jsonl.gz")
 # The data's `linguistics_term` has thirteen values, the paper (Warstadt et al., 2020) twelve phenomena: it counts the
@@ -129,9 +129,8 @@ def _configurations(data: str) -> list[str]:
     try:
         return sorted(datasets.get_dataset_config_names(data))
     except Exception as error:  # of many kinds, down to plain HTTP errors; each means: not readable
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"{data}: neither a folder here nor a readable Hub data set ({reason}); check --data"
+            f"{data}: neither a folder here nor a readable Hub data set ({reason(error)}); check --data"
         ) from error
 
 
@@ -142,8 +141,7 @@ def _hub(data: str, name: str) -> Iterator[tuple[str, Mapping]]:
     try:
         splits = datasets.load_dataset(data, name)
     except Exception as error:  # as above
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{data}, {name}: cannot be read from the Hub ({reason}); try again") from error
+        raise UserError(f"{data}, {name}: cannot be read from the Hub ({reason(error)}); try again") from error
     assert isinstance(splits, datasets.DatasetDict)
     for split, rows in splits.items():
         for number, record in enumerate(rows):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.finetune.squad.loading import load, parse, text_of
 from electrain.finetune.squad.sources import Hub, Source
 
@@ -179,8 +179,9 @@ def _hub(source: Hub) -> Iterator[Entry]:
     try:
         rows = datasets.load_dataset(source.name, source.config or None, split=source.split)
     except Exception as error:  # the library raises many kinds, down to plain HTTP errors; each means: not readable
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{source}: no data set could be read ({reason}); check the name and its splits") from error
+        raise UserError(
+            f"{source}: no data set could be read ({reason(error)}); check the name and its splits"
+        ) from error
     columns = [str(column) for column in getattr(rows, "column_names", None) or []]
     if missing := [name for name in ("id", "context", "question", "answers") if name not in columns]:
         raise UserError(
