@@ -47,6 +47,16 @@ def load_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
+def bare(tokenizer: "PreTrainedTokenizerFast", *, plain: bool) -> "Tokenizer":
+    """A copy of the tokenizer within, which neither cuts nor pads.
+
+    plain: reads "[SEP]" in a text as text, as in pre-training; otherwise as transformers does, as the token
+    """
+    from tokenizers import Tokenizer
+
+    return _switched(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), plain)
+
+
 def vocab_of(tokenizer: "PreTrainedTokenizerFast") -> Vocab:
     """Size and special ids. UserError if there is no [PAD], [CLS], [SEP] or [MASK] (or what stands for it).
 
@@ -107,10 +117,13 @@ def encoder_of(tokenizer_json: str | Path) -> "Tokenizer":
     """
     from tokenizers import Tokenizer
 
-    core = Tokenizer.from_file(str(tokenizer_json))
+    return _switched(Tokenizer.from_file(str(tokenizer_json)), plain=True)
+
+
+def _switched(core: "Tokenizer", plain: bool) -> "Tokenizer":
     core.no_truncation()
     core.no_padding()
-    core.encode_special_tokens = True
+    core.encode_special_tokens = plain
     return core
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, SupportsIndex, final, overload
 import numpy as np
 from jaxtyping import Shaped
 
+from electrain.data.tokenizer import bare
 from electrain.errors import UserError
 from electrain.finetune.task import Row
 from electrain.vocab import Vocab
@@ -50,11 +51,7 @@ class Rows(Sequence[Row]):
 
 def core_of(tokenizer: "PreTrainedTokenizerFast", vocab: Vocab) -> "Tokenizer":
     """A copy of the bare tokenizer, which neither cuts nor pads. UserError if it is not the vocabulary's."""
-    from tokenizers import Tokenizer
-
-    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.no_truncation()
-    core.no_padding()
+    core = bare(tokenizer, plain=False)
     largest = max(core.get_vocab().values())
     if largest >= vocab.size or core.token_to_id(str(tokenizer.cls_token)) != vocab.cls:
         raise UserError(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from electrain.data.tokenizer import bare
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
@@ -16,7 +17,7 @@ from electrain.hub.opened import Lm, Opened, opened
 from electrain.tracking import say
 from electrain.zeroshot.forward import Place, guesses, verdicts
 from electrain.zeroshot.options import By, Device, Dtype
-from electrain.zeroshot.texts import Rows, Texts, cutter, distinct, joined, rows
+from electrain.zeroshot.texts import Rows, Texts, distinct, joined, rows
 
 Chosen = Literal["rtd", "pll", "both", "energy"]
 AT_ONCE = 4096  # texts to the tokenizer at a time
@@ -41,7 +42,7 @@ class Measure:
 
     def encode(self, texts: Sequence[str]) -> Texts:
         """Token ids, many texts at a time."""
-        core = cutter(self.model.tokenizer)
+        core = bare(self.model.tokenizer, plain=True)
         parts = (texts[at : at + AT_ONCE] for at in range(0, len(texts), AT_ONCE))
         return joined([made for part in parts for made in core.encode_batch(list(part), add_special_tokens=False)])
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from electrain.data.tokenizer import bare
 from electrain.errors import UserError
 from electrain.hub.opened import opened
 from electrain.zeroshot.lines import chunks
 from electrain.zeroshot.measures import Measure, measure
 from electrain.zeroshot.options import Score
 from electrain.zeroshot.rescore import rescored
-from electrain.zeroshot.texts import cutter, joined
+from electrain.zeroshot.texts import joined
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -51,7 +52,7 @@ def judged(judge: Measure, texts: Sequence[str], threshold: float) -> Iterator[d
     words    {"word", "start", "end", "replaced", "suspicious"}: the tokenizer's words, with the largest probability of
              their tokens, and whether it reaches the threshold
     """
-    core = cutter(judge.model.tokenizer)
+    core = bare(judge.model.tokenizer, plain=True)
     encodings = core.encode_batch(list(texts), add_special_tokens=False)
     encoded = joined(encodings)
     logs = judge.tokens(encoded)

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Encoding
 
 
 class Texts(NamedTuple):
@@ -38,19 +37,8 @@ class Rows(NamedTuple):
     last: Int[np.ndarray, " r"]
 
 
-def cutter(tokenizer: "PreTrainedTokenizerFast") -> "Tokenizer":
-    """The bare tokenizer: neither truncates nor pads, and reads "[SEP]" in a text as text, as in pre-training."""
-    from tokenizers import Tokenizer
-
-    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the switches are the tokenizer's own
-    core.no_truncation()
-    core.no_padding()
-    core.encode_special_tokens = True
-    return core
-
-
 def joined(encodings: "Sequence[Encoding]") -> Texts:
-    """What a cutter made of several texts without special tokens, one after another."""
+    """What a bare tokenizer made of several texts without special tokens, one after another."""
     ends = np.cumsum([0, *(len(encoding) for encoding in encodings)], dtype=np.int64)
     ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), np.int32, ends[-1])
     numbers = chain.from_iterable(encoding.word_ids for encoding in encodings)

@@ -1,6 +1,5 @@
 """Passages in windows that overlap, each a row with its question, and the way back to the passage's characters."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from electrain.data.tokenizer import bare
 from electrain.errors import UserError
 from electrain.finetune.squad.reading import Question
 from electrain.finetune.task import Row
@@ -85,7 +85,7 @@ def cut(
 ) -> Windows:
     """The windows of all questions."""
     lengths = lengths or Lengths()
-    core = _core(tokenizer)
+    core = bare(tokenizer, plain=True)
     made: list[Window] = []
     blank: set[int] = set()
     long = split = 0
@@ -170,12 +170,3 @@ def _tokens(
 def _plain(text: str) -> str:
     """JSON can hold half a surrogate pair, which no tokenizer takes: one character stands in for it."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _core(tokenizer: "PreTrainedTokenizerFast") -> "Tokenizer":
-    """The bare tokenizer, which neither cuts nor pads, and reads "[SEP]" in a passage as text."""
-    core = copy.deepcopy(tokenizer.backend_tokenizer)
-    core.no_truncation()
-    core.no_padding()
-    core.encode_special_tokens = True
-    return core
