@@ -48,7 +48,7 @@ def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
     from electrain.data.tokenizer import load_tokenizer, vocab_of
     from electrain.finetune.batches import Batches
     from electrain.finetune.heads import Classifier
-    from electrain.finetune.loop import compiled as compile_step
+    from electrain.finetune.loop import compiled_step
     from electrain.finetune.model import Tuned
     from electrain.finetune.settings import Finetune
     from electrain.finetune.texts import core_of, encode
@@ -67,7 +67,7 @@ def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
     optim = Finetune("", Path()).optim(encoder.width, 10_000)
     optimizer = optim.build(model)
     deal = Batches(rows, vocab, BATCH, None, even=compiled)
-    call = compile_step(model, deal.take(deal.epoch(0, 0)[0], 0, 0), dtype) if compiled else model
+    call = compiled_step(model, deal.take(deal.epoch(0, 0)[0], 0, 0), dtype) if compiled else model
     step = 0
     for epoch in count():
         for numbers in deal.epoch(0, epoch):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from electrain.batch import Batch
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.systems.base import Output, Pretraining
 
 
@@ -99,29 +99,51 @@ class Step:
             return self.call(batch, progress)
 
     def _compile(self, batch: Batch, progress: Tensor) -> None:
-        from torch._dynamo.exc import TorchDynamoException
-        from torch._inductor.exc import InductorError
-
         self.known.add(variant := self.system.variant())
-        which = "" if variant is None else f" ({variant})"
-        began = time.monotonic()
-        self.say(f"compiling the step{which}: a minute or two the first time, seconds once it has been compiled here")
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]
         self.system.zero_grad(set_to_none=True)  # or the rehearsal would add to the gradients kept above
-        try:
-            # A rehearsal: the backward pass is compiled when it is first run, and must fail here rather than later.
-            call = torch.compile(self.system, fullgraph=True, dynamic=False)
-            call(batch, progress).loss.backward()
-        except (TorchDynamoException, InductorError, OSError) as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        call = compiled(
+            self.system,
+            lambda call: call(batch, progress).loss,
+            self.say,
+            which="" if variant is None else f" ({variant})",
+            dynamic=False,
+        )
+        if call is None:
             self.call, self.compile = self.system, False
-            self.say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
         else:
             self.call = call
-            self.say(f"compiled in {time.monotonic() - began:.0f} s")
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         for buffer, value in zip(self.system.buffers(), buffers, strict=True):
             buffer.copy_(value)  # the rehearsal counts for nothing: a resumed run rehearses once more
+
+
+def compiled(
+    module: nn.Module,
+    loss: Callable[[Callable], Tensor],
+    say: Callable[[str], None],
+    *,
+    which: str = "",
+    dynamic: bool | None = None,
+) -> Callable | None:
+    """A module compiled as one graph, or None where that fails: one line says why.
+
+    loss: calls what it is given as the step will, in a rehearsal: the backward pass is compiled when it is first run,
+          and must fail here rather than later. The rehearsal's gradients are the caller's to clear.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    began = time.monotonic()
+    say(f"compiling the step{which}: a minute or two the first time, seconds once it has been compiled here")
+    try:
+        call = torch.compile(module, fullgraph=True, dynamic=dynamic)
+        loss(call).backward()
+    except (TorchDynamoException, InductorError, OSError) as error:
+        say(f"not compiled, the step runs slower but the same: {reason(error)[:200]}")
+        return None
+    say(f"compiled in {time.monotonic() - began:.0f} s")
+    return call

@@ -20,4 +20,4 @@ class Stopped(Exception):
 
 def reason(error: BaseException) -> str:
     """The first line of what another library raised, or its kind where it says nothing: for a message in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from electrain import checkpoint
-from electrain.compute import casting
+from electrain.compute import casting, compiled
 from electrain.encoders.base import Encoder
 from electrain.errors import Stopped, UserError
 from electrain.finetune.batches import Batches, Padded
@@ -60,7 +60,7 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
         say(f"going on from {newest}")
     checkpoint.sweep(folder, first)
     order = deal.epoch(seed, first // len(deal))
-    call = compiled(model, _to(deal.take(order[0], seed, 0), device), dtype) if worth else model
+    call = compiled_step(model, _to(deal.take(order[0], seed, 0), device), dtype) if worth else model
     window = torch.zeros((), device=device)
     began = saved = time.monotonic()
     seen, losses = 0, []
@@ -123,27 +123,14 @@ def predict(model: Tuned, rows: Sequence[Row], vocab: Vocab, how: Finetune) -> P
     return said
 
 
-def compiled(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[..., Tensor]:
+def compiled_step(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[..., Tensor]:
     """The step compiled once for rows of any length; where that fails, one line says why and it runs as it is."""
-    from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor.exc import InductorError
-
-    say("compiling the step: a minute or two the first time, seconds once it has been compiled here")
-    began = time.monotonic()
     for tensor in (*padded.batch[:4], *([] if model.head.ignore is None else [padded.target])):
         torch._dynamo.mark_dynamic(tensor, 1)
-    call = torch.compile(model, fullgraph=True)
-    try:
-        with casting(padded.weight.device, dtype):
-            call(*padded).backward()  # a rehearsal: what fails must fail here
-    except (TorchDynamoException, InductorError, OSError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        say(f"not compiled, the step runs slower but the same: {reason.strip()[:200]}")
-        call = model
-    else:
-        say(f"compiled in {time.monotonic() - began:.0f} s")
+    with casting(padded.weight.device, dtype):
+        call = compiled(model, lambda call: call(*padded), say)
     model.zero_grad(set_to_none=True)
-    return call
+    return model if call is None else call
 
 
 def _to(padded: Padded, device: torch.device) -> Padded:
