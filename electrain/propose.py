@@ -2,17 +2,20 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from electrain.batch import Batch, select, slots
+from electrain.batch import Batch, sample, select, slots
 from electrain.cache.format import Binding, Manifest, Part, Split
-from electrain.cache.temper import entry
+from electrain.cache.payback import Payback, in_turn
+from electrain.cache.read import Records
+from electrain.cache.temper import Entry, draw, entry, shares
 from electrain.cache.write import Writer, finished, free, verify, writing
 from electrain.compute import Compute, casting
 from electrain.corruptors.mask import check_shares
@@ -20,9 +23,9 @@ from electrain.corruptors.masking import mask
 from electrain.data.examples import Full, Packing
 from electrain.data.progress import Done, shown
 from electrain.data.shards import Shards
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.hub.source import Folders
-from electrain.randomness import row_keys
+from electrain.randomness import Stream, row_keys, uniform
 from electrain.source import MaskedLm
 from electrain.tracking import say
 from electrain.vocab import Vocab
@@ -69,7 +72,7 @@ class Proposing:
 
 
 def propose(how: Proposing) -> Manifest:
-    """Make a cache, or go on with it; one that is finished is checked, byte by byte.
+    """Make a cache, or go on with it, and print what it is worth; one that is finished is checked, byte by byte.
 
     UserError for input that cannot be used, another cache in `out`, or a disk without the room.
     """
@@ -106,8 +109,11 @@ def propose(how: Proposing) -> Manifest:
     say(_room(out, binding, rows))
     call = Proposer(generator.to(device), train.vocab, how, how.compute.precision(device), device)
     with writing(out, binding, each) as writer:
-        parts = _fill(writer, packings, rows, call)
-        return writer.finish(how.generator, parts)
+        parts, seconds = _fill(writer, packings, rows, call)
+        manifest = writer.finish(how.generator, parts)
+    if seconds is not None:
+        print(_payback(packings["train"], rows, manifest, call, seconds).describe())
+    return manifest
 
 
 def _packings(how: Proposing) -> dict[Split, Packing]:
@@ -149,26 +155,61 @@ class Proposer:
         self.generator, self.vocab, self.how, self.dtype, self.device = generator, vocab, how, dtype, device
         self.plain = torch.ones(vocab.size, dtype=torch.bool)
         self.plain[list(vocab.special)] = False
-        self.call: Callable[[Batch], tuple[Tensor, ...]] = self._propose
-        if how.compute.compile:
-            self._compile()
+        self.even = shares(torch.zeros(vocab.size, dtype=torch.int64), vocab.special).to(device)
+        ids = torch.zeros(how.batch, how.length, dtype=torch.int64, device=device)
+        real = torch.ones_like(ids, dtype=torch.bool)
+        empty = Batch(ids, ids.clone(), real, real.clone(), ids[:, 0].clone())
+        self.call: Callable[[Batch], tuple[Tensor, ...]] = self.ready(self._propose, empty, "the generator")
 
     def __call__(self, packing: Packing, numbers: np.ndarray, selection: int, into: np.ndarray) -> None:
         """Fill the records of a selection of some rows, at most `how.batch` of them."""
         full = np.resize(numbers, self.how.batch)
-        batch = self._batch(packing, full, selection)
-        found = zip(("place", "ids", "logp", "tail"), self._run(batch), strict=True)
+        batch = self.batch(packing, full, selection)
+        found = zip(("place", "ids", "logp", "tail"), self.run(self.call, batch), strict=True)
         for name, value in found:
             into[name] = value[: numbers.size].cpu().numpy()
 
-    def _batch(self, packing: Packing, numbers: np.ndarray, selection: int) -> Batch:
+    def batch(self, packing: Packing, numbers: np.ndarray, selection: int) -> Batch:
+        """Rows by their numbers, with the randomness of a selection."""
         ids, segments, real = (torch.from_numpy(array) for array in packing.take(numbers))
         keys = row_keys(self.how.seed, selection, torch.from_numpy(numbers))
         return Batch(ids, segments, real, self.plain[ids] & real, keys).map(lambda tensor: tensor.to(self.device))
 
-    def _run(self, batch: Batch) -> tuple[Tensor, ...]:
+    def run(self, call: Callable[[Batch], tuple[Tensor, ...]], batch: Batch) -> tuple[Tensor, ...]:
+        """One call, without gradients, in the number format chosen."""
         with torch.no_grad(), casting(self.device, self.dtype):
-            return self.call(batch)
+            return call(batch)
+
+    def ready(
+        self, call: Callable[[Batch], tuple[Tensor, ...]], example: Batch, what: str
+    ) -> Callable[[Batch], tuple[Tensor, ...]]:
+        """A call compiled for batches of this shape, or as it is where that is not wanted or does not work."""
+        from torch._dynamo.exc import TorchDynamoException
+        from torch._inductor.exc import InductorError
+
+        if not self.how.compute.compile:
+            return call
+        say(f"compiling {what}: a minute or two the first time, seconds once it has been compiled here")
+        try:
+            done = torch.compile(call, fullgraph=True, dynamic=False)
+            self.run(done, example)
+        except (TorchDynamoException, InductorError, OSError) as error:
+            say(f"not compiled, it runs slower but the same: {reason(error)[:200]}")
+            return call
+        return done
+
+    def live(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What a run without a cache does in place of reading one (see `corruptors/frozen.py`)."""
+        picked = select(batch, self.how.rate)
+        masked = mask(batch, picked, self.vocab, masked=self.how.masked, random=0.0)
+        logits = self.generator.logits(masked, batch, picked)
+        return (sample(logits.float(), uniform(batch.key, Stream.SAMPLE, picked.index)),)
+
+    def drawn(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What a run with a cache does with what it has read (see `corruptors/cached.py`)."""
+        place, *kept = batch.extra
+        one = torch.ones((), device=place.device)
+        return (draw(Entry(*kept), self.even, one, uniform(batch.key, Stream.SAMPLE, place)),)
 
     def _propose(self, batch: Batch) -> tuple[Tensor, ...]:
         picked = select(batch, self.how.rate)
@@ -176,25 +217,11 @@ class Proposer:
         kept = entry(self.generator.logits(masked, batch, picked), self.how.top_k)
         return torch.where(picked.valid, picked.index, 0), kept.ids, kept.logp, kept.tail
 
-    def _compile(self) -> None:
-        from torch._dynamo.exc import TorchDynamoException
-        from torch._inductor.exc import InductorError
 
-        rows, length = self.how.batch, self.how.length
-        ids = torch.zeros(rows, length, dtype=torch.int64, device=self.device)
-        real = torch.ones_like(ids, dtype=torch.bool)
-        say("compiling the generator: a minute or two the first time, seconds once it has been compiled here")
-        self.call = torch.compile(self._propose, fullgraph=True, dynamic=False)
-        try:
-            self._run(Batch(ids, ids.clone(), real, real.clone(), ids[:, 0].clone()))
-        except (TorchDynamoException, InductorError, OSError) as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            self.call = self._propose
-            say(f"not compiled, it runs slower but the same: {reason.strip()[:200]}")
-
-
-def _fill(writer: Writer, packings: dict[Split, Packing], rows: dict[Split, int], call: Proposer) -> dict[Split, Part]:
-    """Every file that is not there yet, in order."""
+def _fill(
+    writer: Writer, packings: dict[Split, Packing], rows: dict[Split, int], call: Proposer
+) -> tuple[dict[Split, Part], float | None]:
+    """Every file that is not there yet, in order; and the seconds that a row took, None if none was made here."""
     total, done, made, began = sum(rows.values()), 0, 0, time.monotonic()
 
     def look() -> Done:
@@ -222,4 +249,34 @@ def _fill(writer: Writer, packings: dict[Split, Packing], rows: dict[Split, int]
                     done, made = done + numbers.size, made + numbers.size
                 sums.append(writer.put(split, number, records))
             parts[split] = Part(rows[split], writer.each, tuple(sums))
-    return parts
+    return parts, (time.monotonic() - began) / made if made else None
+
+
+def _payback(packing: Packing, rows: dict[Split, int], manifest: Manifest, call: Proposer, seconds: float) -> Payback:
+    """Times the generator against the cache on the same rows, drawn from all over the training data, for seconds."""
+    how, bound = call.how, manifest.binding
+    reader = Records(how.out, bound, manifest.train, "train")
+
+    def batches() -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
+        random = np.random.default_rng(how.seed)
+        for number in count():
+            numbers = random.integers(0, rows["train"], how.batch)
+            yield call.batch(packing, numbers, number), numbers, np.full_like(numbers, number)
+
+    def beside(batch: Batch, numbers: np.ndarray, epochs: np.ndarray) -> Batch:
+        arrays = reader.take(numbers, epochs)
+        return batch._replace(extra=tuple(torch.from_numpy(array).to(call.device) for array in arrays))
+
+    say("measuring what it saves")
+    first = next(batches())
+    live = call.ready(call.live, first[0], "what a run without it would do")
+    drawn = call.ready(call.drawn, beside(*first), "what a run with it does")
+    times = in_turn(
+        (
+            lambda given: call.run(live, given[0])[0].cpu(),
+            lambda given: call.run(drawn, beside(*given))[0].cpu(),
+        ),
+        batches(),
+    )
+    size = bound.record.itemsize * bound.selections * sum(rows.values())
+    return Payback(sum(rows.values()), rows["train"], bound.selections, how.length, size, seconds, *times, how.batch)
