@@ -56,11 +56,8 @@ class Payback:
             ("bytes a token", f"{self.size / (self.rows * self.tokens):,.1f}, all selections of it"),
             ("on disk", f"{self.size / 1e9:.3f} GB"),
             ("pays for itself", after),
-            (
-                "",
-                f"making all of it takes {self.rows * self.made:,.1f} s, an epoch saves {self.saved:,.1f} s: a row takes",
-            ),
-            ("", f"the generator {live:.3f} ms (forward pass and sampling, as in a run without a cache),"),
+            ("", f"making it takes {self.rows * self.made:,.1f} s, an epoch saves {self.saved:,.1f} s. For a row"),
+            ("", f"the generator takes {live:.3f} ms (forward pass and sampling, as in a run without a cache),"),
             ("", f"and the cache {read:.3f} ms (reading and sampling, as in a run with it); both measured just now"),
         ]
         width = max(len(name) for name, _ in rows)
