@@ -1,16 +1,13 @@
 """Ours against transformers' Trainer with dynamic padding: the same network, rows, batch and dropout.
 
-Each of the two lives in a process of its own and is ready before anything is timed. They then fine-tune in turn, a few
-hundred rows each, round after round, so that whatever else the machine does falls on both alike; the figures are
-medians over rounds, in examples a second of the training loop alone. Both leave saving, logging and evaluation out.
+Each of the variants works in a process of its own, in turn with the others (turns.py); the figures are medians over
+rounds, in examples a second of the training loop alone. All leave saving, logging and evaluation out.
 
     python benchmarks/finetune_speed.py --data GLUE/SST-2/train.parquet --tokenizer FOLDER --out RESULT.json
 """
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from turns import Gate, Turns, table
 
 from electrain.compute import Compute, casting
 from electrain.encoders.bert import Bert
@@ -40,7 +38,7 @@ def texts(args: argparse.Namespace) -> tuple[list[str], list[str] | None, list[i
 
     table = load_dataset(args.data.suffix.removeprefix("."), data_files=str(args.data), split="train")
     table = table.select(range(min(args.rows, len(table))))
-    return table[args.text], table[args.second] if args.second else None, table[args.label]
+    return list(table[args.text]), list(table[args.second]) if args.second else None, list(table[args.label])
 
 
 def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
@@ -83,7 +81,7 @@ def ours(args: argparse.Namespace, compiled: bool) -> Iterator[int]:
             yield len(numbers)
 
 
-def theirs(args: argparse.Namespace, dtype: torch.dtype, gate: "Gate") -> None:
+def theirs(args: argparse.Namespace, dtype: torch.dtype, gate: Gate) -> None:
     """The Trainer as its users write it, with a callback that waits at the gate after every step."""
     from transformers import (
         AutoTokenizer,
@@ -105,7 +103,6 @@ def theirs(args: argparse.Namespace, dtype: torch.dtype, gate: "Gate") -> None:
     Compute().start()
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     first, second, labels = texts(args)
-    assert isinstance(labels, list)
     encoded = tokenizer(first, second, truncation=True, max_length=LENGTH)
     rows = [{**{k: encoded[k][i] for k in encoded}, "labels": labels[i]} for i in range(len(labels))]
     of = SIZES[args.size]
@@ -133,35 +130,6 @@ def theirs(args: argparse.Namespace, dtype: torch.dtype, gate: "Gate") -> None:
             train_dataset=rows,
             callbacks=[Wait()],
         ).train()
-
-
-class Gate:
-    """Where a worker waits for a number of steps to make, and says how many examples a second it made them at."""
-
-    def __init__(self) -> None:
-        self.left, self.rows, self.since = 0, 0, 0.0
-
-    def open(self) -> None:
-        """Ready: wait for the first request."""
-        print("ready", flush=True)
-        self._wait()
-
-    def step(self, rows: int) -> None:
-        """A step is made."""
-        self.left -= 1
-        self.rows += rows
-        if not self.left:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            print(self.rows / (time.perf_counter() - self.since), flush=True)
-            self._wait()
-
-    def _wait(self) -> None:
-        line = sys.stdin.readline().strip()
-        if not line:
-            sys.stdout.flush()
-            raise SystemExit(0)
-        self.left, self.rows, self.since = int(line), 0, time.perf_counter()
 
 
 def work(args: argparse.Namespace) -> None:
@@ -194,45 +162,20 @@ def main() -> None:
     native = Compute().precision(Compute().start()) == torch.bfloat16
     variants = [name for name in VARIANTS if native or not name.endswith("bf16")]
     command = [sys.executable, __file__, *sys.argv[1:], "--worker"]
-    workers = {
-        name: subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in variants
-    }
-    found: dict[str, list[float]] = {name: [] for name in variants}
-    for name, worker in workers.items():
-        assert worker.stdin and worker.stdout
-        for line in worker.stdout:
-            if line.strip() == "ready":
-                break
-        ask(worker, args.steps * 2)  # warm-up: compiled lengths, caches
-        print(f"{name}: ready", flush=True)
-    for _ in range(args.rounds):
-        for name, worker in workers.items():
-            found[name].append(ask(worker, args.steps))
-    for worker in workers.values():
-        assert worker.stdin
-        worker.stdin.close()
-        worker.wait()
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    best = max(value for name, value in medians.items() if name.startswith("transformers"))
-    own = max(value for name, value in medians.items() if name.startswith("electrain"))
-    for name, value in medians.items():
-        print(f"{name:28} {value:8.1f} examples/s  {value / best:5.2f} x transformers' best")
+    figures = Turns(command, variants, warm=args.steps).run(args.rounds, args.steps)
+    print(table(figures, "examples"))
+    best = max(value.rate for name, value in figures.items() if name.startswith("transformers"))
+    own = max(value.rate for name, value in figures.items() if name.startswith("electrain"))
+    print(f"the best of ours to the best of transformers: {own / best:.2f} times its examples a second")
     if args.out:
         report = {
-            "examples_per_second": medians, "rounds": found, "ratio_to_trainer": own / best, "size": args.size,
-            "batch": BATCH, "length": LENGTH, "data": "/".join(args.data.parts[-2:]), "machine": machine(),
+            "what": "examples a second of fine-tuning, interleaved, median of rounds",
+            "variants": {name: value._asdict() for name, value in figures.items()}, "ratio_to_trainer": own / best,
+            "size": args.size, "batch": BATCH, "longest": LENGTH, "data": "/".join(args.data.parts[-2:]),
+            "rounds": args.rounds, "steps": args.steps, "date": time.strftime("%Y-%m-%d"), "machine": machine(),
             "versions": versions(),
         }  # fmt: skip
         args.out.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def ask(worker: subprocess.Popen[str], steps: int) -> float:
-    """Have a worker make steps; its examples a second."""
-    assert worker.stdin and worker.stdout
-    worker.stdin.write(f"{steps}\n")
-    worker.stdin.flush()
-    return float(worker.stdout.readline())
 
 
 if __name__ == "__main__":

@@ -140,8 +140,11 @@ def compiled(
     began = time.monotonic()
     say(f"compiling the step{which}: a minute or two the first time, seconds once it has been compiled here")
     try:
-        call = torch.compile(module, fullgraph=True, dynamic=dynamic)
-        loss(call).backward()
+        # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
+        # part of what names the kept graph.
+        with torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True):
+            call = torch.compile(module, fullgraph=True, dynamic=dynamic)
+            loss(call).backward()
     except (TorchDynamoException, InductorError, OSError) as error:
         say(f"not compiled, the step runs slower but the same: {reason(error)[:200]}")
         return None

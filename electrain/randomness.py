@@ -106,8 +106,12 @@ def keep(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor) -> 
 
     site: number of the place in the network, distinct within a pass
     """
+    return _kept(source, site, shape, p, False)
+
+
+def _kept(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor, again: bool) -> Bool[Tensor, "..."]:
     below = (p.double() * 2**32).round().long() if isinstance(p, Tensor) else round(p * 2**32)
-    return _words(source, site, shape) >= below - 2**31
+    return _words(source, site, shape, again) >= below - 2**31
 
 
 def fractions(source: Drop, site: int, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
@@ -117,7 +121,7 @@ def fractions(source: Drop, site: int, shape: tuple[int, ...]) -> Float[Tensor, 
     return ((_words(source, site, shape) & 0x7FFF_FFFF).float() + 0.5) * 2.0**-31
 
 
-def _words(source: Drop, site: int, shape: tuple[int, ...]) -> Int[Tensor, "..."]:
+def _words(source: Drop, site: int, shape: tuple[int, ...], again: bool = False) -> Int[Tensor, "..."]:
     """32 random bits an element as int32. Source: two multiply-xorshift rounds over a counter, a word of the key added
     before each; constants by Wellons (hash-prospector, "lowbias32").
     """
@@ -125,9 +129,9 @@ def _words(source: Drop, site: int, shape: tuple[int, ...]) -> Int[Tensor, "..."
     if size >= 2**31:
         raise ValueError(f"{size} random words a row: the counter holds 31 bits")
     counter = torch.arange(size, dtype=torch.int32, device=source.low.device).view(1, *shape[1:])
-    low, high = (word.view(-1, *(1,) * (len(shape) - 1)) for word in source[:2])
-    x = counter * 0x2C1B3C6D + (low + _word(site * 0x9E3779B1))
-    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D + (high + _word(site * 0x85EBCA77))
+    low, high = (word.view(-1, *(1,) * (len(shape) - 1)) for word in _at(source.low, source.high, site, again).unbind())
+    x = counter * 0x2C1B3C6D + low
+    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D + high
     x = (x ^ ((x >> 15) & 0x1FFFF)) * _word(0x846CA68B)
     return x ^ ((x >> 16) & 0xFFFF)
 
@@ -137,16 +141,18 @@ def _word(number: int) -> int:
     return (number + 2**31) % 2**32 - 2**31
 
 
-# Opaque, like `fold`: a compiler that saw the same hash in the forward and the backward pass would compute it once and
-# keep a mask of a byte an element in between. Storing and reading that mask takes eight times the hash's own time.
-@torch.library.custom_op("electrain::again", mutates_args=())
-def _again(word: Tensor) -> Tensor:
-    return word.clone()
+# Opaque, like `fold`, for two reasons. The number of a site would be a constant in the compiled loops, so that every
+# layer had loops of its own to compile; as data, all layers share theirs. And a compiler that saw the same hash in the
+# forward and in the backward pass would compute it once and keep a mask of a byte an element in between, which takes
+# eight times the hash's own time to store and read: `again` makes the two calls different.
+@torch.library.custom_op("electrain::at", mutates_args=())
+def _at(low: Tensor, high: Tensor, site: int, again: bool) -> Tensor:
+    return torch.stack((low + _word(site * 0x9E3779B1), high + _word(site * 0x85EBCA77)))
 
 
-@_again.register_fake
-def _(word: Tensor) -> Tensor:
-    return torch.empty_like(word)
+@_at.register_fake
+def _(low: Tensor, high: Tensor, site: int, again: bool) -> Tensor:
+    return low.new_empty((2, *low.shape))
 
 
 class _Dropout(torch.autograd.Function):
@@ -161,12 +167,12 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         low, high, rate = ctx.saved_tensors
-        words = Drop(_again(low), _again(high))
-        return _masked(grad, words, ctx.site, ctx.p if rate is None else rate), None, None, None, None, None
+        p = ctx.p if rate is None else rate
+        return _masked(grad, Drop(low, high), ctx.site, p, again=True), None, None, None, None, None
 
 
-def _masked(x: Tensor, source: Drop, site: int, p: float | Tensor) -> Tensor:
-    return torch.where(keep(source, site, tuple(x.shape), p), x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
+def _masked(x: Tensor, source: Drop, site: int, p: float | Tensor, again: bool = False) -> Tensor:
+    return torch.where(_kept(source, site, tuple(x.shape), p, again), x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
 
 
 def dropout(x: Float[Tensor, "..."], p: float, source: Drop | None, site: int) -> Float[Tensor, "..."]:

@@ -13,7 +13,7 @@ from electrain.batch import Batch
 from electrain.compute import Compute, Step, casting, has_bfloat16
 from electrain.cost import Work
 from electrain.errors import UserError
-from electrain.randomness import row_keys
+from electrain.randomness import Stream, drop, row_keys
 from electrain.system import System
 from electrain.systems.base import Output, Pretraining
 from electrain.train import pretrain
@@ -121,6 +121,49 @@ def test_the_compiled_step_has_the_eager_step_s_numbers() -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
     assert said[-1].startswith("compiled in ")
     assert system.corruptor.generator.encoder.tokens.weight is system.encoder.tokens.weight  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_the_next_start_finds_what_was_compiled() -> None:
+    counters = torch._dynamo.utils.counters
+    for rate in (0.1, 0.3):  # the code of dropout, a function of its own to the compiler, is part of the key
+        for _ in range(2):
+            torch._dynamo.reset()
+            counters.clear()
+            torch.manual_seed(0)
+            system = replace(ONE_LAYER, encoder=replace(ONE_LAYER.encoder, dropout=rate)).build(VOCAB)
+            said: list[str] = []
+            compiled, eager = (Step(system, torch.float32, compile=flag, say=said.append) for flag in (True, False))
+            one, other = (step(batch(0), torch.tensor(0.5)).loss for step in (compiled, eager))
+            assert said[-1].startswith("compiled in "), said
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=0)
+        assert counters["aot_autograd"]["autograd_cache_hit"] == 1
+        assert counters["inductor"]["fxgraph_cache_miss"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_layers_share_their_compiled_loops() -> None:
+    from torch._inductor.utils import run_fw_bw_and_get_code
+
+    def loops(layers: int) -> int:
+        torch._dynamo.reset()
+        encoder = replace(ELECTRA.encoder, layers=layers).build(VOCAB)
+        call = torch.compile(encoder, fullgraph=True, dynamic=False)
+        given = batch(0)
+
+        def run() -> Tensor:
+            return call(given.ids, given.real, drop=drop(given.key, Stream.DISCRIMINATOR)).square().sum()
+
+        with (
+            torch._inductor.config.patch(fx_graph_cache=False),
+            torch._functorch.config.patch(enable_autograd_cache=False),
+        ):
+            _, codes = run_fw_bw_and_get_code(run)
+        return sum(code.count("async_compile.cpp_pybinding(") for code in codes)
+
+    assert loops(4) == loops(3) > 5
 
 
 class Counts(Pretraining):
