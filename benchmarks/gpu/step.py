@@ -1,0 +1,82 @@
+"""A recipe's step as the training loop makes it, on rows of random tokens that were made beforehand."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from electrain.batch import Batch
+from electrain.cache.temper import entry, shares
+from electrain.compute import Step
+from electrain.corruptors.cached import Cached
+from electrain.randomness import row_keys
+from electrain.run import Run
+from electrain.systems.base import Output, Pretraining
+from electrain.systems.pair import Pair
+from electrain.vocab import Vocab
+
+BATCHES = 4
+
+
+class Training:
+    """A system with fresh weights, its optimizer, and batches in pinned memory.
+
+    said: what compiling said; its last line begins with "compiled in" where it worked
+    """
+
+    def __init__(self, run: Run, rows: int, device: torch.device, vocab: Vocab, dtype: torch.dtype, compile: bool):
+        torch.manual_seed(0)
+        self.run, self.rows, self.device = run, rows, device
+        self.system = run.system.build(vocab).to(device)
+        self.optimizer = run.optim.build(self.system)
+        self.batches = [batch(run, self.system, rows, vocab, number) for number in range(BATCHES)]
+        if device.type == "cuda":
+            self.batches = [one.map(Tensor.pin_memory) for one in self.batches]
+        self.said: list[str] = []
+        self.call = Step(self.system, dtype, compile, self.said.append)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a step."""
+        return self.rows * self.run.length
+
+    def forward(self, number: int) -> Output:
+        """The loss of a step, from the host's batch on."""
+        here = self.batches[number % BATCHES].map(lambda tensor: tensor.to(self.device, non_blocking=True))
+        return self.call(here, torch.full((), 0.5, device=self.device))
+
+    def step(self, number: int) -> Output:
+        """All of a step; nothing in it may wait for the device."""
+        output = self.forward(number)
+        output.loss.backward()
+        self.update()
+        return output
+
+    def update(self) -> None:
+        """What follows the backward pass."""
+        self.run.optim.clip_gradients(self.system)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def batch(run: Run, system: Pretraining, rows: int, vocab: Vocab, number: int) -> Batch:
+    """Random tokens between [CLS] and [SEP], and cached proposals where the system reads them."""
+    random = torch.Generator().manual_seed(number)
+    ids = torch.randint(5, vocab.size, (rows, run.length), generator=random)
+    ids[:, 0], ids[:, -1] = vocab.cls, vocab.sep
+    real = torch.ones_like(ids, dtype=torch.bool)
+    keys = row_keys(run.seed, number, torch.arange(rows))
+    beside: tuple[Tensor, ...] = ()
+    if system.beside(rows, run.length):
+        cached = cast(Cached, cast(Pair, system).corruptor)
+        cached.weight.copy_(shares(torch.ones(vocab.size), vocab.special))
+        beside = proposals(cached, rows, run.length, vocab, random)
+    return Batch(ids, torch.zeros_like(ids), real, ids > vocab.mask, keys, beside)
+
+
+def proposals(cached: Cached, rows: int, length: int, vocab: Vocab, random: torch.Generator) -> tuple[Tensor, ...]:
+    """What a cache would hold of these rows: places in order, and the same slots' proposals for every row."""
+    place = torch.stack([torch.randperm(length - 2, generator=random)[: cached.slots] for _ in range(rows)]) + 1
+    kept = entry(2 * torch.randn(cached.slots, vocab.size, generator=random), cached.top)
+    ids, logp, tail = (value.expand(rows, *value.shape).contiguous() for value in kept)
+    return place.sort(1).values, ids.int(), logp, tail
