@@ -41,10 +41,11 @@ def measure(where: Setting, report: Report) -> None:
     report.add(cuda_graphs=cuda_graphs(where, ours, losses, dtype))
     verdicts = {
         "one graph, compiled once": report.content["compiled"]["pass"],
-        "no wait in the step": report.content["sync"].get("pass", True),
+        "no wait in the step": report.content["sync"].get("pass"),
         "fused AdamW": report.content["optimizer"]["pass"],
         "compiled agrees with eager": report.content["eager_agrees"]["pass"],
     }
+    verdicts = {name: passed for name, passed in verdicts.items() if passed is not None}  # what was skipped is none
     report.add(verdicts=verdicts, **{"pass": all(verdicts.values())})
 
 
