@@ -64,8 +64,11 @@ def _quickstart(args: Sequence[str]) -> None:
 def _prepare(args: Sequence[str]) -> None:
     from electrain.data.prepare import prepare
     from electrain.data.settings import Prepare
+    from electrain.data.workers import main_unseen
 
-    prepare(_parse(Prepare, args, "prepare"))
+    settings = _parse(Prepare, args, "prepare")
+    with main_unseen():
+        prepare(settings)
 
 
 def _recipes(args: Sequence[str]) -> None:
