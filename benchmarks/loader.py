@@ -1,23 +1,27 @@
-"""Rows and tokens a second of the loader, on one thread, counting everything it does: `python benchmarks/loader.py`.
+"""Tokens a second of the loader on one thread, everything counted: gather, segments, keys, pinning where a GPU is.
 
-Writes token files of random ids (one of 100 million tokens, and the same tokens in many), which stay in the page cache:
-this measures the loader, not the disk.
+    python benchmarks/loader.py --speed benchmarks/results/SPEED.json --out benchmarks/results/NAME.json
+
+compares it with the step in a results file of benchmarks/speed.py. Writes token files of random ids (one of 100 million
+tokens, and the same tokens in many), which stay in the page cache: this measures the loader, not the disk.
 """
 
 import argparse
 import json
-import platform
+import statistics
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from electrain.data.examples import Full, Packing, Pairs
+from electrain.data.examples import Full, Pairs
 from electrain.data.loader import Loader
 from electrain.data.manifest import Manifest, Shard
 from electrain.data.shards import Shards
+from electrain.start import machine, versions
 from electrain.vocab import Vocab
 
 VOCAB = Vocab(size=30522, pad=0, unk=100, cls=101, sep=102, mask=103, special=(0, 101, 102, 103))
@@ -50,60 +54,83 @@ def write(folder: Path, tokens: int, shards: int) -> None:
     ).save(folder)
 
 
-def measure(packing: Packing, batch: int, seconds: float) -> dict[str, int]:
-    """Rates of Loader.step over at least so many seconds, after a warm-up of a tenth of it."""
-    loader = Loader(packing, VOCAB, batch=batch, seed=0)
-    rates: dict[str, int] = {}
-    for limit in (seconds / 10, seconds):
-        began, worked, step = time.perf_counter(), time.process_time(), 0
-        while time.perf_counter() - began < limit:
-            loader.step(step)
+def measure(loader: Loader, seconds: float, rounds: int) -> dict[str, float]:
+    """Tokens a second of Loader.step, pinned where there is a GPU: median of rounds; one more warms up."""
+    pins = torch.cuda.is_available()
+    rates: list[float] = []
+    worked: list[float] = []
+    step = 0
+    for _ in range(rounds + 1):
+        began, work, first = time.perf_counter(), time.process_time(), step
+        while time.perf_counter() - began < seconds:
+            batches = loader.step(step)
+            if pins:
+                batches = [batch.map(torch.Tensor.pin_memory) for batch in batches]
             step += 1
-        rate = step * batch / (time.perf_counter() - began)
-        rates = {
-            "rows_per_second": round(rate),
-            "tokens_per_second": round(rate * packing.length),
-            # What an idle machine would give, where others share this one.
-            "tokens_per_cpu_second": round(step * batch * packing.length / (time.process_time() - worked)),
-        }
-    return rates
+        tokens = (step - first) * loader.batch * loader.packing.length
+        rates.append(tokens / (time.perf_counter() - began))
+        worked.append(tokens / (time.process_time() - work))
+    rates, worked = rates[1:], worked[1:]
+    # The last is what an idle machine would give, where others share this one.
+    return {
+        "rate": statistics.median(rates), "lowest": min(rates), "highest": max(rates),
+        "rate_of_processor": statistics.median(worked),
+    }  # fmt: skip
+
+
+def step_rate(path: Path) -> tuple[float, str]:
+    """Tokens a second of our best variant in a results file of benchmarks/speed.py, and its name."""
+    variants = json.loads(path.read_text())["variants"]
+    rates = {name: value.get("rate", value.get("tokens_per_second")) for name, value in variants.items()}
+    name = max((name for name in rates if name.startswith("electrain")), key=lambda name: rates[name])
+    return rates[name], name
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, nargs="*", default=[32, 256], help="rows of a batch")
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=100_000_000)
-    parser.add_argument("--many", type=int, default=500, help="number of shards of the second data folder")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument(
+        "--many", type=int, default=64, help="shards of the second data folder; `prepare` makes about 64"
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--speed", type=Path, help="results of benchmarks/speed.py: the step that the rows are for")
+    parser.add_argument("--step-rate", type=float, help="its tokens a second, in place of a file")
     parser.add_argument("--out", type=Path, help="write the numbers there as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, object] = {
-        "batch": options.batch,
-        "length": options.length,
-        "tokens": options.tokens,
-        "threads": 1,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": str(torch.__version__),
-    }
+    variants = {}
     with tempfile.TemporaryDirectory() as name:
         for shards in (1, options.many):
             folder = Path(name) / str(shards)
             write(folder, options.tokens, shards)
             opened = Shards.open(folder)
-            for config in (Full.Config(), Pairs.Config()):
+            for config, batch in product((Full.Config(), Pairs.Config()), options.batch):
                 packing = config.build(opened, options.length)
-                rates = measure(packing, options.batch, options.seconds)
-                result[f"{type(packing).__name__.lower()}_{shards}_shards"] = rates
+                found = measure(Loader(packing, VOCAB, batch=batch, seed=0), options.seconds, options.rounds)
+                what = f"{type(packing).__name__.lower()}, {shards} shard(s), batch {batch}"
+                variants[what] = found
                 print(
-                    f"{type(packing).__name__:5}  {shards:5} shard(s)  {rates['rows_per_second']:10,} rows/s"
-                    f"  {rates['tokens_per_second']:12,} tokens/s  {rates['tokens_per_cpu_second']:12,} tokens/CPU s"
+                    f"{what:<32}{found['rate']:12,.0f} tokens/s ({found['lowest']:,.0f} to {found['highest']:,.0f})"
+                    f"{found['rate_of_processor']:12,.0f} tokens a second of work",
+                    flush=True,
                 )
+    report = {
+        "what": "tokens a second of the loader on one thread, all that it does counted, median of rounds",
+        "length": options.length, "tokens": options.tokens, "pinned": torch.cuda.is_available(),
+        "rounds": options.rounds, "seconds": options.seconds, "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(), "versions": versions(), "variants": variants,
+    }  # fmt: skip
+    if options.speed or options.step_rate:
+        rate, name = step_rate(options.speed) if options.speed else (options.step_rate, "given")
+        # By work: the step's own rate may have been measured while the machine did less beside it.
+        least = min(value["rate_of_processor"] for value in variants.values())
+        report |= {"step_rate": rate, "step": name, "ratio_to_step": least / rate}
+        print(f"the slowest of these, by work, is {least / rate:,.0f} times a step of {rate:,.0f} tokens/s ({name})")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def prepare(found: dict[str, Any]) -> Line:
     bare, ours = (found["variants"][name] for name in ("tokenizers encode_batch", "electrain prepare"))
     what = f"time of `prepare`, {found['bytes'] / 1e6:.0f} MB on {found['cores']} cores, against the bare tokenizer"
     if "ratio_of_work" in found:
-        what += f"; {found['ratio_of_work']:.2f} of its processor time"
+        what += f"; {found['ratio_of_work']:.2f} times its processor time"
     return Line(
         times(found["ratio_to_bare_tokenizer"]),
         what,

@@ -11,7 +11,7 @@ from electrain.data.order import mix
 from electrain.data.shards import Shards
 from electrain.errors import UserError
 
-_BLOCK = 1024  # documents that share one entry of the coarse index of Pairs
+_BLOCK = 128  # documents that share one entry of the coarse index of Pairs: all of them are looked at for a row
 
 
 class Rows(NamedTuple):
@@ -114,7 +114,7 @@ class Pairs(Packing):
         self.config, self.shards, self.length = config, shards, length
         self.room = length - 3
         counts = [self._count(number) for number in range(len(shards.shards))]
-        # Rows before each block of documents, all shards one after the other: 8 bytes for a thousand documents.
+        # Rows before each block of documents, all shards one after the other: 8 bytes for 128 documents.
         self._before = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
         self._once = np.array([count.sum() for count in counts], np.int64)
         self._first_block = np.cumsum([0, *(count.size for count in counts)])
@@ -133,8 +133,8 @@ class Pairs(Packing):
         shard, ends = self.shards.shards[number], self.shards.ends(number)
         counts = [np.zeros(0, np.int64)]
         last = 0
-        for start in range(0, ends.size, _BLOCK * 256):
-            piece = np.diff(ends[start : start + _BLOCK * 256], prepend=last)
+        for start in range(0, ends.size, _BLOCK * 2048):
+            piece = np.diff(ends[start : start + _BLOCK * 2048], prepend=last)
             last += int(piece.sum())
             if int(piece.min()) < 0:
                 raise self._damaged(number, "its document ends do not ascend")
@@ -148,7 +148,7 @@ class Pairs(Packing):
         path = self.shards.folder / self.shards.shards[number].index
         return UserError(f"{path}: damaged, {how}; copy it again, or run electrain prepare again")
 
-    def _chunks(self, tokens: Int64[np.ndarray, " documents"]) -> Int64[np.ndarray, " documents"]:
+    def _chunks(self, tokens: Int64[np.ndarray, "*n"]) -> Int64[np.ndarray, "*n"]:
         """Rows of documents of so many tokens, their closing [SEP] counted in: ceil((tokens - 1) / room), or 0."""
         return (tokens + (self.room - 2)) // self.room
 
@@ -156,9 +156,7 @@ class Pairs(Packing):
         self._check(rows)
         which = np.searchsorted(self._ends, rows, side="right")
         inside = (rows - (self._ends - self._epoch)[which]) % self._once[which]
-        start, count = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
-        for place, (number, row) in enumerate(zip(which.tolist(), inside.tolist(), strict=True)):
-            start[place], count[place] = self._chunk(number, row)
+        start, count = self._place(which, inside)
 
         target = 5 + (_draw(rows, 1) * (self.length - 4)).astype(np.int64)
         count = np.where(_draw(rows, 0) < self.config.short, np.minimum(count, target - 3), count)
@@ -181,22 +179,26 @@ class Pairs(Packing):
         ids[~real] = vocab.pad
         return Rows(ids, ((place > first + 1) & real).astype(np.int64), real)
 
-    def _chunk(self, number: int, row: int) -> tuple[int, int]:
-        """Where in the file row `row` of shard `number` starts, and how many tokens it has."""
-        low, high = self._first_block[number], self._first_block[number + 1]
-        row += int(self._before[low])
-        block = int(np.searchsorted(self._before[low + 1 : high + 1], row, side="right"))
-        ends = self.shards.ends(number)
-        document = block * _BLOCK
-        ends = ends[max(0, document - 1) : document + _BLOCK]
-        if not document:
-            ends = np.concatenate([np.zeros(1, np.int64), ends])
-        chunks = self._chunks(ends[1:] - ends[:-1])
-        upto = chunks.cumsum()
-        row -= int(self._before[low + block])
-        inside = int(upto.searchsorted(row, side="right"))
-        origin, text, parts = int(ends[inside]), int(ends[inside + 1] - ends[inside]) - 1, int(chunks[inside])
-        part = row - int(upto[inside]) + parts
+    def _place(
+        self, which: Int64[np.ndarray, " n"], inside: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """Where in its file each row of these shards starts, and how many tokens it has."""
+        row = inside + self._before[self._first_block[which]]
+        block = np.searchsorted(self._before, row, side="right") - 1
+        document = (block - self._first_block[which]) * _BLOCK
+        near = document[:, None] + np.arange(-1, _BLOCK)
+        ends = np.empty(near.shape, np.int64)
+        for number in np.unique(which):
+            here = np.flatnonzero(which == number)
+            there = self.shards.ends(int(number))
+            ends[here] = there[near[here].clip(0, there.size - 1)]  # beyond the last document: empty ones
+        ends[document == 0, 0] = 0
+        chunks = self._chunks(np.diff(ends))
+        upto = chunks.cumsum(1)
+        row = row - self._before[block]
+        at = np.arange(row.size), (upto <= row[:, None]).sum(1)
+        origin, text, parts = ends[at], ends[at[0], at[1] + 1] - ends[at] - 1, chunks[at]
+        part = row - upto[at] + parts
         low, high = part * text // parts, (part + 1) * text // parts
         return origin + low, high - low
 

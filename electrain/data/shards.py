@@ -59,7 +59,7 @@ class Shards:
         self._bytes = int(self._sizes.sum()) * self.dtype.itemsize
         # One cache an instance: a folder that was prepared again must never be read through an old mapping.
         self._tokens = lru_cache(maxsize=_OPEN)(self._map_tokens)
-        self._index = lru_cache(maxsize=_OPEN // 2)(self._map_index)
+        self._index = lru_cache(maxsize=_OPEN * 3 // 4)(self._map_index)
 
     def gather(self, starts: Int64[np.ndarray, " n"], count: int) -> Shaped[np.ndarray, "n count"]:
         """`count` tokens from each start, in the type on disk; runs on across shards and repetitions.
