@@ -34,14 +34,17 @@ class Ours:
         self.call = Step(self.system, dtype, compiled, lambda line: None)
         self.ids, self.number = ids, 0
 
+    def batch(self) -> Batch:
+        """The rows, with this step's randomness."""
+        ids = self.ids
+        keys = row_keys(0, self.number, torch.arange(len(ids))).to(ids.device)
+        return Batch(ids, torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool), ids > 4, keys, self.beside)
+
     def step(self) -> None:
         """One update."""
-        ids, count = self.ids, len(self.ids)
-        keys = row_keys(0, self.number, torch.arange(count)).to(ids.device)
-        batch = Batch(ids, torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool), ids > 4, keys, self.beside)
         self.optim.set_rate(self.optimizer, self.number, 1_000_000)
         self.system.before(self.number, 0)
-        output = self.call(batch, torch.full((), self.number / 1_000_000, device=ids.device))
+        output = self.call(self.batch(), torch.full((), self.number / 1_000_000, device=self.ids.device))
         output.loss.backward()
         self.optim.clip_gradients(self.system)
         self.optimizer.step()

@@ -27,11 +27,11 @@ class Plain(nn.Module):
         self.generator.tie_weights()
 
     def forward(self, ids: torch.Tensor, maskable: torch.Tensor, mask: int) -> torch.Tensor:
-        selected = (torch.rand(ids.shape) < 0.15) & maskable
-        masked = torch.where(selected & (torch.rand(ids.shape) < 0.85), mask, ids)
+        selected = (torch.rand(ids.shape, device=ids.device) < 0.15) & maskable
+        masked = torch.where(selected & (torch.rand(ids.shape, device=ids.device) < 0.85), mask, ids)
         output = self.generator(input_ids=masked, labels=torch.where(selected, ids, -100))
         with torch.no_grad():
-            noise = -torch.log(-torch.log(torch.rand(output.logits.shape).clamp(1e-9, 1 - 1e-7)))
+            noise = -torch.log(-torch.log(torch.rand(output.logits.shape, device=ids.device).clamp(1e-9, 1 - 1e-7)))
             drawn = (output.logits.float() + noise).argmax(-1)
         corrupted = torch.where(selected, drawn, ids)
         labels = (corrupted != ids).long()

@@ -142,7 +142,9 @@ def compiled(
     try:
         # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
         # part of what names the kept graph.
-        with torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True):
+        leave = "autograd_cache_allow_custom_autograd_functions"
+        known = hasattr(torch._functorch.config, leave)
+        with torch._functorch.config.patch({leave: True} if known else {}):
             call = torch.compile(module, fullgraph=True, dynamic=dynamic)
             loss(call).backward()
     except (TorchDynamoException, InductorError, OSError) as error:

@@ -55,7 +55,6 @@ def theirs(where: Setting, one: Contestant) -> Callable[[int], object]:
     assert isinstance(system, Pair.Config) and isinstance(system.encoder, Bert.Config)
     assert isinstance(system.corruptor, Joint.Config)
     ids = rows_of(one.rows, one.run.length, where.vocab.size).to(where.device)
-    torch.set_default_device(where.device)  # it draws numbers there
     torch.manual_seed(0)
     compiled = one.who == COMPILED
     loop = Loop(system.encoder, system.corruptor.width, where.vocab.size, ids, torch.bfloat16, compiled)

@@ -15,7 +15,8 @@ def mask(batch: Batch, picked: Selection, vocab: Vocab, *, masked: float, random
     BERT: 0.8 and 0.1; ELECTRA's generator: 0.85 and 0 (official code; the paper's text does not say).
     """
     u = uniform(batch.key, Stream.MASK, picked.index)
-    token = (uniform(batch.key, Stream.RANDOM_TOKEN, picked.index) * vocab.size).long()
-    old = batch.ids.gather(1, picked.index)
-    new = torch.where(u < masked, vocab.mask, torch.where(u < masked + random, token, old))
-    return scatter(batch.ids, picked, new)
+    rest = batch.ids.gather(1, picked.index)
+    if random > 0:
+        token = (uniform(batch.key, Stream.RANDOM_TOKEN, picked.index) * vocab.size).long()
+        rest = torch.where(u < masked + random, token, rest)
+    return scatter(batch.ids, picked, torch.where(u < masked, vocab.mask, rest))

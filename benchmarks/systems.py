@@ -1,0 +1,161 @@
+"""What a system saves against the joint ELECTRA whose generator it does without: step time, memory, operations.
+
+Every system works in a process of its own, in turn with the others (turns.py). Rows are made up, weights fresh: neither
+changes what a step costs. Operations are plain ones of a step (`electrain flops`).
+
+The generator is ELECTRA's (narrow: a share of the width) or Fast-ELECTRA's (auxiliary: a few layers of the full width).
+
+    python benchmarks/systems.py --size small --out benchmarks/results/NAME.json
+    python benchmarks/systems.py --size base --generator auxiliary --rows 8
+    python benchmarks/systems.py --systems joint adaptive_early_exit early_exit_discriminator emb_gen
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from ours import Ours, rows_of, vocab_of
+from torch import Tensor
+from turns import Gate, Turns, table
+
+from electrain.batch import slots
+from electrain.compute import Compute
+from electrain.corruptors.cached import Cached
+from electrain.corruptors.frozen import Frozen
+from electrain.corruptors.joint import Joint
+from electrain.encoders.masked_lm import EncoderLm
+from electrain.flops import count
+from electrain.objectives.rtd import Rtd
+from electrain.recipes.embeddings import emb_gen
+from electrain.recipes.fast_electra_cached import TOP
+from electrain.recipes.kang import adaptive_early_exit, early_exit_discriminator
+from electrain.recipes.sizes import SIZES
+from electrain.run import Run
+from electrain.start import machine, versions
+from electrain.system import System
+from electrain.systems.base import Pretraining
+
+VOCABULARY = 30522
+OTHERS = {run.__name__: run for run in (adaptive_early_exit, early_exit_discriminator, emb_gen)}
+SYSTEMS = ("joint", "frozen", "cached", *OTHERS)
+
+
+def described(name: str, args: argparse.Namespace) -> Run:
+    """The run of a system at the size asked for."""
+    size = SIZES[args.size]
+    if name in OTHERS:
+        run = OTHERS[name](size)
+        return replace(run, batch=args.rows, length=args.length)
+    width, depth = (
+        (size.width, size.depth) if args.generator == "narrow" else (1.0, size.auxiliary / size.encoder.layers)
+    )
+    if name == "joint":
+        system = System.Config(size.encoder, Joint.Config(rate=size.rate, width=width, depth=depth), Rtd.Config(), 50.0)
+    elif name == "frozen":
+        generator = EncoderLm.Config(size.encoder.scaled(width, depth))
+        system = System.Config(size.encoder, Frozen.Config(generator=generator, rate=size.rate), Rtd.Config())
+    else:
+        kept = Cached.Config(slots=slots(size.rate, args.length), top=TOP)
+        system = System.Config(size.encoder, kept, Rtd.Config())
+    return size.run(name, system, batch=args.rows, length=args.length)
+
+
+def beside(system: Pretraining, rows: int, length: int) -> tuple[Tensor, ...]:
+    """What the loader would read beside the rows: of a cache, other places and other proposals in each."""
+    if not isinstance(system, System) or not isinstance(system.corruptor, Cached):
+        return ()
+    random = torch.Generator().manual_seed(0)
+    place, ids, logp, tail = system.corruptor.beside(rows, length)
+    ids.random_(5, VOCABULARY, generator=random)
+    falling = -torch.rand(logp.shape, generator=random).cumsum(-1) - 1
+    chosen = torch.rand(rows, length - 2, generator=random).argsort(1)[:, : place.shape[1]] + 1
+    return chosen.sort(1).values, ids, falling.half(), tail - 3
+
+
+def work(args: argparse.Namespace) -> None:
+    """A contestant."""
+    gate, name = Gate(), args.worker
+    compute = Compute(compile=not args.eager)
+    dtype = compute.precision(compute.start())
+    torch.manual_seed(0)
+    run = described(name, args)
+    system = run.system.build(vocab_of(VOCABULARY))
+    ids = rows_of(args.rows, args.length, VOCABULARY)
+    ours = Ours(system, ids, dtype, not args.eager, beside=beside(system, args.rows, args.length))
+    gate.open()
+    while True:
+        ours.step()
+        gate.step(ids.numel())
+
+
+def corruption(args: argparse.Namespace) -> float:
+    """Seconds of the cached system's corruption of one batch, run eagerly: more than it takes inside the step."""
+    system = described("cached", args).system.build(vocab_of(VOCABULARY))
+    assert isinstance(system, System)
+    ids = rows_of(args.rows, args.length, VOCABULARY)
+    ours = Ours(system, ids, torch.float32, False, beside=beside(system, args.rows, args.length))
+    times = []
+    with torch.no_grad():
+        for _ in range(20):
+            began = time.perf_counter()
+            system.corruptor(ours.batch(), system.encoder, torch.zeros(()))
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Have the systems step in turn, print what each saves, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["joint", "frozen", "cached"])
+    parser.add_argument(
+        "--generator", choices=("narrow", "auxiliary"), default="narrow", help="ELECTRA's or Fast-ELECTRA's"
+    )
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="steps of a system in a round")
+    parser.add_argument("--eager", action="store_true", help="do not compile")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(args)
+    names = list(dict.fromkeys(["joint", *args.systems]))
+    figures = Turns([sys.executable, __file__, *sys.argv[1:], "--worker"], names).run(args.rounds, args.steps)
+    print(table(figures, "tokens"))
+    work_of = {name: count(described(name, args), VOCABULARY).plain_total.step for name in names}
+    one, found = figures["joint"], {}
+    for name in names[1:]:
+        it = figures[name]
+        found[name] = {
+            "speed": it.rate / one.rate, "time_saved": 1 - one.rate / it.rate,
+            "memory_saved": 1 - it.peak_mib / one.peak_mib,
+            "operations_saved": 1 - work_of[name] / work_of["joint"],
+        }  # fmt: skip
+        print(
+            f"{name}: {it.rate / one.rate:.2f} times as fast; saves {found[name]['time_saved']:.1%} of the time, "
+            f"{found[name]['memory_saved']:.1%} of the memory, {found[name]['operations_saved']:.1%} of the operations"
+        )
+    if "cached" in names:
+        share = corruption(args) * figures["cached"].rate / (args.rows * args.length)
+        found["cached"]["corruption_share"] = share
+        print(f"cached: its corruption takes at most {share:.1%} of the step")
+    if args.out:
+        summary = {
+            "what": "what systems save against the joint ELECTRA, interleaved, median of rounds",
+            "size": args.size, "generator": args.generator, "batch": args.rows, "length": args.length,
+            "compiled": not args.eager, "rounds": args.rounds, "steps": args.steps, "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(), "versions": versions(),
+            "systems": {name: value._asdict() for name, value in figures.items()}, "saved": found,
+        }  # fmt: skip
+        args.out.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
