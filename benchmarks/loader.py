@@ -78,12 +78,13 @@ def measure(loader: Loader, seconds: float, rounds: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def step_rate(path: Path) -> tuple[float, str]:
-    """Tokens a second of our best variant in a results file of benchmarks/speed.py, and its name."""
-    variants = json.loads(path.read_text())["variants"]
+def step_rate(path: Path) -> tuple[float, str, str]:
+    """Tokens a second of our best variant in a results file of benchmarks/speed.py, its name, and its machine."""
+    report = json.loads(path.read_text())
+    variants = report["variants"]
     rates = {name: value.get("rate", value.get("tokens_per_second")) for name, value in variants.items()}
     name = max((name for name in rates if name.startswith("electrain")), key=lambda name: rates[name])
-    return rates[name], name
+    return rates[name], name, report["machine"]
 
 
 def main() -> None:
@@ -124,10 +125,10 @@ def main() -> None:
         "machine": machine(), "versions": versions(), "variants": variants,
     }  # fmt: skip
     if options.speed or options.step_rate:
-        rate, name = step_rate(options.speed) if options.speed else (options.step_rate, "given")
+        rate, name, where = step_rate(options.speed) if options.speed else (options.step_rate, "given", "not said")
         # By work: the step's own rate may have been measured while the machine did less beside it.
         least = min(value["rate_of_processor"] for value in variants.values())
-        report |= {"step_rate": rate, "step": name, "ratio_to_step": least / rate}
+        report |= {"step_rate": rate, "step": name, "step_machine": where, "ratio_to_step": least / rate}
         print(f"the slowest of these, by work, is {least / rate:,.0f} times a step of {rate:,.0f} tokens/s ({name})")
     if options.out:
         options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
