@@ -65,7 +65,10 @@ def loader(found: dict[str, Any]) -> Line:
     least = min(value["rate_of_processor"] for value in found["variants"].values())
     what = "loader on one thread, by processor time, the slowest case against the joint ELECTRA-Small step on CPU"
     return Line(
-        f"{found['ratio_to_step']:,.0f} ×", what, f"{least:,.0f} tokens/s", f"{found['step_rate']:,.0f} tokens/s"
+        f"{found['ratio_to_step']:,.0f} ×",
+        what,
+        f"{least:,.0f} tokens/s",
+        f"{found['step_rate']:,.0f} tokens/s ({found['step_machine']})",
     )
 
 
