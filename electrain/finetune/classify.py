@@ -17,9 +17,10 @@ from electrain.finetune import columns
 from electrain.finetune.columns import INDEX, among, missing
 from electrain.finetune.heads import Kind
 from electrain.finetune.metrics import classes, figures, shares
-from electrain.finetune.own import choose, held_out, own_tables
+from electrain.finetune.own import choose, held_out
 from electrain.finetune.parts import Part, TextTask, joined
-from electrain.finetune.tables import Table
+from electrain.finetune.splits import splits_of
+from electrain.finetune.tables import Table, read_table
 from electrain.finetune.task import Predictions
 from electrain.vocab import Vocab
 
@@ -32,7 +33,7 @@ SHARE = 0.1  # of the training rows that is held out where there is no dev split
 class OwnTask(TextTask):
     """What tasks from a user's tables share.
 
-    source, train, dev   see `own.own_tables`
+    source, train, dev   see `splits.splits_of`
     text, second, label  columns; by usual names where nothing is said
     share                of the training rows that is held out where there is no dev split, by a hash of their texts
 
@@ -55,7 +56,7 @@ class OwnTask(TextTask):
         share: float = SHARE,
     ):
         super().__init__(name, tokenizer, vocab, length, head)
-        tables = own_tables(str(source), train, dev)
+        tables = splits_of(str(source), train, dev, read_table, lambda table: table)
         first = tables["train"][0]
         self.texts, self.label = choose(first, text, second, label, self.pairs())
         self.notes += [note for split in tables.values() for table in split for note in table.notes]

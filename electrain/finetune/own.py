@@ -1,8 +1,7 @@
-"""A user's own tables: where the splits are, which columns are read, what is held out where no dev file is there."""
+"""A user's own tables: which columns are read, what is held out where no dev file is there."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
@@ -10,41 +9,7 @@ from jaxtyping import Bool
 from electrain.errors import UserError
 from electrain.finetune import columns
 from electrain.finetune.columns import LABEL, SINGLE, among, missing, named, pair_among
-from electrain.finetune.splits import files_of, listed, split_of
-from electrain.finetune.tables import Table, read_hub, read_table
-
-
-def own_tables(source: str, train: tuple[Path, ...], dev: Path | None) -> dict[str, list[Table]]:
-    """Tables by split: "train", and "dev" and "test" where they are there.
-
-    source: one file to train on, a folder with train.csv, dev.csv, test.csv (or other usual names and endings), or a
-            Hub data set; "" where `train` says all
-    train, dev: files that stand in for those found
-    """
-    path = Path(source).expanduser()
-    found: dict[str, list[Table]] = {}
-    if source and path.is_dir():
-        files = files_of(path)
-        if "train" not in files and not train:
-            raise UserError(f"{path}: no training file; there are: {listed(path)}. Name one with --train")
-        skipped = {"train": bool(train), "dev": dev is not None}
-        found = {
-            split: [read_table(file) for file in paths] for split, paths in files.items() if not skipped.get(split)
-        }
-    elif source and path.is_file():
-        if not train:
-            found["train"] = [read_table(path)]
-    elif source and (path.suffix or source.count("/") > 1 or source.startswith((".", "~"))):
-        raise UserError(f"{source}: no such file or folder; check --data")
-    elif source:
-        found = {ours: [table] for name, table in read_hub(source).items() if (ours := split_of(name))}
-    if train:
-        found["train"] = [read_table(file.expanduser()) for file in train]
-    if dev is not None:
-        found["dev"] = [read_table(dev.expanduser())]
-    if "train" not in found:
-        raise UserError(f"{source or 'no data'}: no training rows; give a file or folder with --data, or --train")
-    return found
+from electrain.finetune.tables import Table
 
 
 def choose(table: Table, text: str, second: str, label: str, pairs: bool | None) -> tuple[tuple[str, ...], str]:

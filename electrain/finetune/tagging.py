@@ -14,7 +14,7 @@ from electrain.finetune.conll import ENDINGS, Sentences, of_table, read_conll, w
 from electrain.finetune.entities import OUTSIDE, chunked, judge, parse, word_accuracy
 from electrain.finetune.heads import IGNORE, Tagger
 from electrain.finetune.metrics import finite
-from electrain.finetune.tables import read_hub, read_table
+from electrain.finetune.tables import read_table
 from electrain.finetune.task import Head, Predictions, Row, Task
 from electrain.finetune.texts import core_of
 from electrain.finetune.words import Pieces, cut, tokens_of
@@ -139,27 +139,15 @@ class TaggingTask(Task):
         return self._pieces[split]
 
     def _sentences(self, source: str, train: tuple[Path, ...], dev: Path | None) -> dict[str, list[Sentences]]:
-        found: dict[str, list[Sentences]] = {}
-        path = Path(source).expanduser()
-        named = {"train": train, "dev": (dev,) if dev else ()}
-        if source and path.is_dir():
-            prefix = ("eng", "esp", "ned", "deu")  # CoNLL-2002's and 2003's own files: eng.testa
-            files = splits.files_of(path, prefix=prefix, endings=(*ENDINGS, *TABLES))
-            found = {
-                split: [self._read(file) for file in paths] for split, paths in files.items() if not named.get(split)
-            }
-            if not found and not train:
-                raise UserError(f"{path}: no split to tag; there are: {splits.listed(path)}. Name files with --train")
-        elif source and path.is_file():
-            found = {} if train else {"train": [self._read(path)]}
-        elif source and (path.suffix or source.count("/") > 1 or source.startswith((".", "~"))):
-            raise UserError(f"{source}: no such file or folder; check --data")
-        elif source:
-            tables = {ours: table for name, table in read_hub(source).items() if (ours := splits.split_of(name))}
-            found = {split: [of_table(table, self.text, self.label)] for split, table in tables.items()}
-        for split, paths in named.items():
-            if paths:
-                found[split] = [self._read(file.expanduser()) for file in paths]
+        found = splits.splits_of(
+            source,
+            train,
+            dev,
+            self._read,
+            lambda table: of_table(table, self.text, self.label),
+            prefix=("eng", "esp", "ned", "deu"),  # CoNLL-2002's and 2003's own files: eng.testa
+            endings=(*ENDINGS, *TABLES),
+        )
         order = [split for split in ("train", "dev", "test") if split in found]
         self.notes += [note for split in order for part in found[split] for note in part.notes]
         return {split: found[split] for split in order}
