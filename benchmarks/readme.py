@@ -41,6 +41,12 @@ def finetune(found: dict[str, Any]) -> Line:
     return Line(times(rate(ours) / rate(theirs)), what, *spreads("examples/s", ours, theirs))
 
 
+def roofline(found: dict[str, Any]) -> Line:
+    step, products = (1000 * found[name] for name in ("step_seconds", "products_seconds"))
+    what = f"the same step, {found['size']}, beside its matrix products alone, each at its own shape"
+    return Line(f"{found['share_of_products']:.0%}", what, f"{step:,.0f} ms", f"{products:,.0f} ms")
+
+
 def prepare(found: dict[str, Any]) -> Line:
     bare, ours = (found["variants"][name] for name in ("tokenizers encode_batch", "electrain prepare"))
     what = f"time of `prepare`, {found['bytes'] / 1e6:.0f} MB on {found['cores']} cores, against the bare tokenizer"
@@ -75,6 +81,7 @@ def loader(found: dict[str, Any]) -> Line:
 # By how "what" begins, in the order of the table.
 KINDS: dict[str, Callable[[dict[str, Any]], Line]] = {
     "tokens a second of the joint ELECTRA step": step,
+    "the joint step against its matrix products": roofline,
     "examples a second of fine-tuning": finetune,
     "seconds of electrain prepare": prepare,
     "peak resident memory of electrain prepare": memory,
@@ -100,19 +107,20 @@ def spreads(unit: str, *variants: dict[str, float]) -> list[str]:
 
 
 def table(results: Path) -> str:
-    """A line for the newest file of every kind and size; files of other kinds are left out."""
-    newest: dict[tuple[int, str], dict[str, Any]] = {}
+    """A line for the newest file of every kind, size and machine; files of other kinds are left out."""
+    newest: dict[tuple[int, str, str], dict[str, Any]] = {}
     for path in sorted(results.glob("*.json")):
         found = json.loads(path.read_text())
         kind = next((number for number, what in enumerate(KINDS) if found.get("what", "").startswith(what)), None)
         if kind is None:
             continue
-        before = newest.get((kind, found.get("size", "")))
-        if before is None or found["date"] >= before["date"]:
-            newest[kind, found.get("size", "")] = found
+        key = kind, found.get("size", ""), found["machine"]
+        if key not in newest or found["date"] >= newest[key]["date"]:
+            newest[key] = found
     makes = list(KINDS.values())
     lines = [
-        f"| {' | '.join(makes[kind](found))} | {found['machine']} |" for (kind, _), found in sorted(newest.items())
+        f"| {' | '.join(makes[key[0]](found))} | {found['machine']} |"
+        for key, found in sorted(newest.items(), key=lambda item: item[0])
     ]
     return "\n".join([BEGIN, HEAD, *lines, END])
 
