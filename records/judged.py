@@ -1,7 +1,7 @@
 """The table of several encoders' fine-tunings: python records/judged.py OUT/one OUT/other ... (folders of --out).
 
-A task a line: the metric that counts on its dev set, mean and standard deviation (n - 1) over seeds, a column an encoder,
-and what calling every row the commonest class gives. BLiMP, where `electrain blimp` wrote to OUT/one/blimp.
+A task a line: the metric that counts, mean and standard deviation (n - 1) over seeds; a column an encoder. BLiMP too,
+where `electrain blimp` wrote to the same folders.
 """
 
 import argparse
@@ -45,6 +45,10 @@ def main() -> None:
         known = next(summary for summary in summaries if summary)
         metric = METRICS.get(known["metric"], known["metric"])
         print(f"| {task} | {metric} | {len(known['runs'])} | " + " | ".join(map(cell, summaries)) + " |")
+    judged = [[read(path) for path in sorted(folder.glob("*.json"))] for folder in chosen.folders]
+    if any(judged):
+        points = ["; ".join(f"{100 * one['accuracy']:.1f} by {one['by']}" for one in found) or "–" for found in judged]
+        print("| BLiMP | accuracy | – | " + " | ".join(points) + " |")
 
 
 if __name__ == "__main__":
