@@ -135,6 +135,7 @@ def compiled(
           and must fail here rather than later. The rehearsal's gradients are the caller's to clear.
     """
     from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch
     from torch._inductor.exc import InductorError
 
     began = time.monotonic()
@@ -143,8 +144,7 @@ def compiled(
         # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
         # part of what names the kept graph.
         leave = "autograd_cache_allow_custom_autograd_functions"
-        known = hasattr(torch._functorch.config, leave)
-        with torch._functorch.config.patch({leave: True} if known else {}):
+        with functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
             call = torch.compile(module, fullgraph=True, dynamic=dynamic)
             loss(call).backward()
     except (TorchDynamoException, InductorError, OSError) as error:
