@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from electrain.batch import Batch
 from electrain.errors import UserError, reason
@@ -104,12 +104,9 @@ class Step:
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]
         self.system.zero_grad(set_to_none=True)  # or the rehearsal would add to the gradients kept above
+        what = "the step" if variant is None else f"the step ({variant})"
         call = compiled(
-            self.system,
-            lambda call: call(batch, progress).loss,
-            self.say,
-            which="" if variant is None else f" ({variant})",
-            dynamic=False,
+            self.system, lambda call: call(batch, progress).loss.backward(), self.say, what=what, dynamic=False
         )
         if call is None:
             self.call, self.compile = self.system, False
@@ -122,33 +119,33 @@ class Step:
 
 
 def compiled(
-    module: nn.Module,
-    loss: Callable[[Callable], Tensor],
+    function: Callable,
+    rehearse: Callable[[Callable], object],
     say: Callable[[str], None],
     *,
-    which: str = "",
+    what: str = "the step",
     dynamic: bool | None = None,
 ) -> Callable | None:
-    """A module compiled as one graph, or None where that fails: one line says why.
+    """A module or function compiled as one graph, or None where that fails: one line says why.
 
-    loss: calls what it is given as the step will, in a rehearsal: the backward pass is compiled when it is first run,
-          and must fail here rather than later. The rehearsal's gradients are the caller's to clear.
+    rehearse: calls what it is given as it will be called, with its backward pass if it has one, which is compiled when
+              it is first run and must fail here rather than later. The rehearsal's gradients are the caller's to clear.
     """
     from torch._dynamo.exc import TorchDynamoException
     from torch._functorch import config as functorch
     from torch._inductor.exc import InductorError
 
     began = time.monotonic()
-    say(f"compiling the step{which}: a minute or two the first time, seconds once it has been compiled here")
+    say(f"compiling {what}: a minute or two the first time, seconds once it has been compiled here")
     try:
         # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
         # part of what names the kept graph.
         leave = "autograd_cache_allow_custom_autograd_functions"
         with functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
-            call = torch.compile(module, fullgraph=True, dynamic=dynamic)
-            loss(call).backward()
+            call = torch.compile(function, fullgraph=True, dynamic=dynamic)
+            rehearse(call)
     except (TorchDynamoException, InductorError, OSError) as error:
-        say(f"not compiled, the step runs slower but the same: {reason(error)[:200]}")
+        say(f"not compiled, {what} runs slower but the same: {reason(error)[:200]}")
         return None
     say(f"compiled in {time.monotonic() - began:.0f} s")
     return call

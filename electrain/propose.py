@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from electrain.batch import Batch, sample, select, slots
+from electrain.batch import Batch, Selection, sample, select, slots
 from electrain.cache.format import Binding, Manifest, Part, Split
 from electrain.cache.payback import Payback, in_turn
 from electrain.cache.read import Records
 from electrain.cache.temper import Entry, draw, entry, shares
 from electrain.cache.write import Writer, finished, free, verify, writing
-from electrain.compute import Compute, casting
+from electrain.compute import Compute, casting, compiled
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
 from electrain.data.examples import Full, Packing
 from electrain.data.progress import Done, shown
 from electrain.data.shards import Shards
-from electrain.errors import UserError, reason
+from electrain.errors import UserError
 from electrain.hub.source import Folders
 from electrain.randomness import Stream, row_keys, uniform
 from electrain.source import MaskedLm
@@ -184,25 +184,14 @@ class Proposer:
         self, call: Callable[[Batch], tuple[Tensor, ...]], example: Batch, what: str
     ) -> Callable[[Batch], tuple[Tensor, ...]]:
         """A call compiled for batches of this shape, or as it is where that is not wanted or does not work."""
-        from torch._dynamo.exc import TorchDynamoException
-        from torch._inductor.exc import InductorError
-
         if not self.how.compute.compile:
             return call
-        say(f"compiling {what}: a minute or two the first time, seconds once it has been compiled here")
-        try:
-            done = torch.compile(call, fullgraph=True, dynamic=False)
-            self.run(done, example)
-        except (TorchDynamoException, InductorError, OSError) as error:
-            say(f"not compiled, it runs slower but the same: {reason(error)[:200]}")
-            return call
-        return done
+        done = compiled(call, lambda ready: self.run(ready, example), say, what=what, dynamic=False)
+        return call if done is None else done
 
     def live(self, batch: Batch) -> tuple[Tensor, ...]:
         """What a run without a cache does in place of reading one (see `corruptors/frozen.py`)."""
-        picked = select(batch, self.how.rate)
-        masked = mask(batch, picked, self.vocab, masked=self.how.masked, random=0.0)
-        logits = self.generator.logits(masked, batch, picked)
+        picked, logits = self._guessed(batch)
         return (sample(logits.float(), uniform(batch.key, Stream.SAMPLE, picked.index)),)
 
     def drawn(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -211,10 +200,14 @@ class Proposer:
         one = torch.ones((), device=place.device)
         return (draw(Entry(*kept), self.even, one, uniform(batch.key, Stream.SAMPLE, place)),)
 
-    def _propose(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _guessed(self, batch: Batch) -> tuple[Selection, Tensor]:
         picked = select(batch, self.how.rate)
         masked = mask(batch, picked, self.vocab, masked=self.how.masked, random=0.0)
-        kept = entry(self.generator.logits(masked, batch, picked), self.how.top_k)
+        return picked, self.generator.logits(masked, batch, picked)
+
+    def _propose(self, batch: Batch) -> tuple[Tensor, ...]:
+        picked, logits = self._guessed(batch)
+        kept = entry(logits, self.how.top_k)
         return torch.where(picked.valid, picked.index, 0), kept.ids, kept.logp, kept.tail
 
 

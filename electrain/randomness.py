@@ -101,15 +101,14 @@ def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
     return Drop(folded.to(torch.int32), (folded >> 32).to(torch.int32))
 
 
-def keep(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor) -> Bool[Tensor, "..."]:
+def keep(
+    source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor, again: bool = False
+) -> Bool[Tensor, "..."]:
     """Dropout mask of the given shape (its first axis is the batch): False with probability p, to 2**-32.
 
-    site: number of the place in the network, distinct within a pass
+    site:  number of the place in the network, distinct within a pass
+    again: the same mask once more, computed anew (see `_at`)
     """
-    return _kept(source, site, shape, p, False)
-
-
-def _kept(source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor, again: bool) -> Bool[Tensor, "..."]:
     below = (p.double() * 2**32).round().long() if isinstance(p, Tensor) else round(p * 2**32)
     return _words(source, site, shape, again) >= below - 2**31
 
@@ -172,7 +171,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _masked(x: Tensor, source: Drop, site: int, p: float | Tensor, again: bool = False) -> Tensor:
-    return torch.where(_kept(source, site, tuple(x.shape), p, again), x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
+    return torch.where(keep(source, site, tuple(x.shape), p, again), x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
 
 
 def dropout(x: Float[Tensor, "..."], p: float, source: Drop | None, site: int) -> Float[Tensor, "..."]:

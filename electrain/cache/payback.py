@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from electrain.columns import aligned
+
 _SECONDS = 3.0  # of measuring, about
 _T = TypeVar("_T")
 
@@ -60,8 +62,7 @@ class Payback:
             ("", f"the generator takes {live:.3f} ms (forward pass and sampling, as in a run without a cache),"),
             ("", f"and the cache {read:.3f} ms (reading and sampling, as in a run with it); both measured just now"),
         ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+        return aligned(rows)
 
 
 def in_turn(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from electrain.columns import aligned
 from electrain.data.manifest import Manifest
 
 
@@ -32,8 +33,7 @@ def describe(manifest: Manifest, out: Path) -> str:
         ("where", f"{out}"),
         ("next", f"electrain pretrain electra_tiny --data {out} --out runs/first"),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+    return aligned(rows)
 
 
 def _size(number: object) -> str:

@@ -128,7 +128,7 @@ def compiled_step(model: Tuned, padded: Padded, dtype: torch.dtype) -> Callable[
     for tensor in (*padded.batch[:4], *([] if model.head.ignore is None else [padded.target])):
         torch._dynamo.mark_dynamic(tensor, 1)
     with casting(padded.weight.device, dtype):
-        call = compiled(model, lambda call: call(*padded), say)
+        call = compiled(model, lambda call: call(*padded).backward(), say)
     model.zero_grad(set_to_none=True)
     return model if call is None else call
 
