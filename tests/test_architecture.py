@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "vocab randomness files cost curriculum options signals columns",
+        "lock vocab randomness files cost curriculum options signals columns",
         "batch",
         "data metrics optim distributed watch",
         "source",
@@ -49,7 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # Tighter than the layers. run.py knows the bases only, so that a new system edits no existing file.
-DATA_IMPORTS = {"data", "batch", "vocab", "errors", "randomness", "files", "columns"}
+DATA_IMPORTS = {"data", "lock", "batch", "vocab", "errors", "randomness", "files", "columns"}
 RUN_BASES_ONLY = {"corruptors", "objectives", "encoders", "systems"}
 
 

@@ -1,6 +1,5 @@
 """Writes a cache file by file: each beside, synced, renamed, noted; what is there is not made again."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from electrain.cache.format import NAME, WORK, Binding, Manifest, Part, Split, f
 from electrain.cache.read import crc
 from electrain.errors import UserError
 from electrain.files import sync, write
+from electrain.lock import locked
 
 
 @final
@@ -97,14 +97,12 @@ def writing(folder: Path, binding: Binding, each: int) -> Iterator[Writer]:
     work = folder / WORK
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = open(work / "lock", "w")  # noqa: SIM115 (held while the block runs)
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be made ({error.strerror}); choose another --out") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"--out {folder}: another electrain cache is at work there; wait for it") from error
+    with locked(folder, "cache", f"{WORK}/lock"):
+        if (folder / NAME).exists():
+            shutil.rmtree(work)
+            raise UserError(f"--out {folder}: another cache has just finished there; give the same command again")
         write(work / "settings.json", json.dumps({"binding": asdict(binding), "each": each}).encode())
         for stale in folder.glob("*/.*.rec.*"):  # what a kill left half-written
             stale.unlink()

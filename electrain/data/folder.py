@@ -1,6 +1,5 @@
 """The output folder of `prepare`: empty, finished, unfinished, or of others; and what is left of it on failure."""
 
-import fcntl
 import json
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from electrain.data.manifest import NAME, Manifest
 from electrain.data.work import NO_SPACE, STOP, WORK, Resumable, replace
 from electrain.errors import UserError
+from electrain.lock import locked
 
 SETTINGS = "settings.json"
 OURS = (WORK, "train", "validation", "tokenizer", "frequencies.npy")
@@ -46,7 +46,7 @@ def finished(out: Path, identity: Mapping[str, object]) -> Manifest | None:
                 f"--out {out} holds an unfinished preparation of another kind ({other}); choose another --out, "
                 "or delete it"
             )
-    elif any(out.iterdir()):
+    elif any(path.name != WORK for path in out.iterdir()):  # that alone: killed before it had written its settings
         raise UserError(f"--out {out} is not empty and holds no preparation of ours; choose another --out")
     return None
 
@@ -62,14 +62,12 @@ def working(out: Path, identity: Mapping[str, object]) -> Iterator[Path]:
     try:
         for folder in ("plan", "progress", "tasks", "errors", "datatrove"):
             (work / folder).mkdir(parents=True, exist_ok=True)
-        lock = open(work / "lock", "w")  # noqa: SIM115 (held while the block runs)
     except OSError as error:
         raise _of_disk(out, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"--out {out}: another prepare is at work there; wait for it or choose another") from error
+    with locked(out, "prepare", f"{WORK}/lock"):
+        if (out / NAME).exists():
+            shutil.rmtree(work)
+            raise Resumable(f"--out {out}: another prepare has just finished there; give the same command again")
         try:
             replace(work / SETTINGS, json.dumps(identity).encode())
             for stale in (work / STOP, *(work / "errors").iterdir()):
@@ -87,7 +85,7 @@ def working(out: Path, identity: Mapping[str, object]) -> Iterator[Path]:
             if error.errno not in NO_SPACE:
                 raise
             raise _of_disk(out, error) from error
-    shutil.rmtree(work)
+        shutil.rmtree(work)
 
 
 def _of_disk(out: Path, error: OSError) -> UserError:

@@ -23,6 +23,7 @@ from electrain.finetune.settings import Finetune
 from electrain.finetune.task import Task
 from electrain.finetune.tasks import NAMES, task_of
 from electrain.hub.opened import Opened, opened
+from electrain.lock import locked
 from electrain.start import machine, versions
 from electrain.tracking import say
 
@@ -42,12 +43,12 @@ def finetune(name: str, how: Finetune, command: str = "") -> Table:
     model = model._replace(encoder=plain(model.encoder))
     table = Table("task", "split", "metric", "median", "mean", "sd", "runs")
     if name != "glue":
-        _rows(table, name, _task(name, how, model, command).summary())
+        _rows(table, name, _alone(name, how, model, command).summary())
         return table
     medians: dict[str, float] = {}
     for part in TASKS:
         try:
-            summary = _task(part, how, model, command).summary()
+            summary = _alone(part, how, model, command).summary()
         except NoData as error:
             say(f"{part}: left out ({error})")
             continue
@@ -58,6 +59,11 @@ def finetune(name: str, how: Finetune, command: str = "") -> Table:
     count = len(SCORED) - len(score.missing)
     table.add_row("GLUE score", "dev", f"mean of {count} tasks{without}", f"{score.value:.4f}", "", "", "")
     return table
+
+
+def _alone(name: str, how: Finetune, model: Opened, command: str) -> Results:
+    with locked(how.out / name, f"finetune {name}"):
+        return _task(name, how, model, command)
 
 
 def _task(name: str, how: Finetune, model: Opened, command: str) -> Results:

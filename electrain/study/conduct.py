@@ -15,6 +15,7 @@ from electrain.compute import Compute
 from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.files import write
+from electrain.lock import locked
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES, Size
 from electrain.run import Record, Run, differences, settled
@@ -88,7 +89,12 @@ def conduct(name: str, chosen: Conduct, command: str = "") -> list[Path]:
     runs = planned(functions, size, budget, chosen, vocab)
     plan = {"study": name, "size": chosen.size, "budget": budget, "rows": chosen.rows, "data_sha256": _digest(chosen)}
     _begin(chosen.out, plan)
-    jobs = _jobs(runs, which.baseline(size), chosen, command)
+    with locked(chosen.out, f"study {name}"):
+        return _made(name, runs, which.baseline(size), budget, chosen, command)
+
+
+def _made(name: str, runs: list[Run], baseline: Run, budget: float, chosen: Conduct, command: str) -> list[Path]:
+    jobs = _jobs(runs, baseline, chosen, command)
     say(f"{len(runs)} recipes, {chosen.seeds} seeds, {budget:.3g} operations a run")
     for run in runs:
         before = f" after {run.first.steps:,} of a first stage" if run.first is not None else ""
@@ -161,7 +167,7 @@ def _begin(out: Path, plan: dict[str, object]) -> None:
         if changed := [f"{name}: {old.get(name)} -> {value}" for name, value in plan.items() if old.get(name) != value]:
             raise UserError(f"{out}: holds another study ({'; '.join(changed)}); choose another --out")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name[0] != "." and path.name != _LOGS for path in out.iterdir())):
         raise UserError(f"{out}: holds other files; choose an empty or a new folder for --out")
     try:
         (out / _LOGS).mkdir(parents=True, exist_ok=True)

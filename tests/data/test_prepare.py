@@ -369,7 +369,7 @@ def test_killed_midway_it_goes_on_where_it_was(settings: Prepare, tmp_path: Path
 
 def test_two_at_a_time_on_one_folder_are_kept_apart(settings: Prepare, monkeypatch) -> None:
     def again(*_: object) -> None:
-        with refused("another prepare is at work there", settings.out):
+        with refused("is writing there", settings.out):
             prepare(settings)
 
     with monkeypatch.context() as patch:
