@@ -82,9 +82,8 @@ def step_rate(path: Path) -> tuple[float, str, str]:
     """Tokens a second of our best variant in a results file of benchmarks/speed.py, its name, and its machine."""
     report = json.loads(path.read_text())
     variants = report["variants"]
-    rates = {name: value.get("rate", value.get("tokens_per_second")) for name, value in variants.items()}
-    name = max((name for name in rates if name.startswith("electrain")), key=lambda name: rates[name])
-    return rates[name], name, report["machine"]
+    name = max((name for name in variants if name.startswith("electrain")), key=lambda name: variants[name]["rate"])
+    return variants[name]["rate"], name, report["machine"]
 
 
 def main() -> None:

@@ -31,14 +31,14 @@ def step(found: dict[str, Any]) -> Line:
         f"joint ELECTRA step, {found['size']}, batch {found['batch']} × {found['length']}, against transformers' best"
     )
     return Line(
-        times(rate(ours) / rate(theirs)), f"{what}; {memory:.2f} of its memory", *spreads("tokens/s", ours, theirs)
+        times(ours["rate"] / theirs["rate"]), f"{what}; {memory:.2f} of its memory", *spreads("tokens/s", ours, theirs)
     )
 
 
 def finetune(found: dict[str, Any]) -> Line:
     ours, theirs = best(found, "electrain"), best(found, "transformers")
     what = f"fine-tuning, {found['size']}, {found['data']}, against transformers' Trainer"
-    return Line(times(rate(ours) / rate(theirs)), what, *spreads("examples/s", ours, theirs))
+    return Line(times(ours["rate"] / theirs["rate"]), what, *spreads("examples/s", ours, theirs))
 
 
 def roofline(found: dict[str, Any]) -> Line:
@@ -89,13 +89,11 @@ KINDS: dict[str, Callable[[dict[str, Any]], Line]] = {
 }
 
 
-def rate(variant: dict[str, float]) -> float:
-    return variant["rate"] if "rate" in variant else variant["tokens_per_second"]
-
-
 def best(found: dict[str, Any], whose: str) -> dict[str, float]:
     """The fastest variant whose name begins so."""
-    return max((value for name, value in found["variants"].items() if name.startswith(whose)), key=rate)
+    return max(
+        (value for name, value in found["variants"].items() if name.startswith(whose)), key=lambda value: value["rate"]
+    )
 
 
 def times(ratio: float) -> str:
@@ -103,7 +101,7 @@ def times(ratio: float) -> str:
 
 
 def spreads(unit: str, *variants: dict[str, float]) -> list[str]:
-    return [f"{rate(value):,.0f} {unit} ({value['lowest']:,.0f} to {value['highest']:,.0f})" for value in variants]
+    return [f"{value['rate']:,.0f} {unit} ({value['lowest']:,.0f} to {value['highest']:,.0f})" for value in variants]
 
 
 def table(results: Path) -> str:

@@ -12,11 +12,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from ours import Ours
 from speed import SIZES, joint
 
 from electrain.batch import slots
@@ -86,7 +86,7 @@ def measure(product: Product, dtype: torch.dtype) -> float:
     return sum(seconds(way) for way in ways)
 
 
-def profile(step: Callable[[], None], steps: int = 5) -> list[tuple[str, float, int]]:
+def profile(step: Callable[[], object], steps: int = 5) -> list[tuple[str, float, int]]:
     """Operators and compiled loops of a step, longest first: name, seconds a step, calls a step."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as recorded:
         for _ in range(steps):
@@ -113,14 +113,14 @@ def main() -> None:
         total, work = total + spent, work + flops
         report[product.part] = {**product._asdict(), "seconds": spent, "gflops": flops / spent / 1e9}
         print(f"{product.part:<42}{spent * 1e3:>8.1f} ms{flops / spent / 1e9:>8.0f} GFLOP/s")
-    ours = Ours(*joint(args.size), dtype, True)
-    own = seconds(ours.step, 10.0)
+    ours, numbers = joint(args.size, dtype, True), count()
+    own = seconds(lambda: ours.step(next(numbers)), 10.0)
     print(
         f"\n{'all products':<42}{total * 1e3:>8.1f} ms{work / total / 1e9:>8.0f} GFLOP/s"
         f"\n{'the step':<42}{own * 1e3:>8.1f} ms{work / own / 1e9:>8.0f} GFLOP/s"
         f"\nthe step: {work / own / peak:.0%} of the square product's rate, {total / own:.0%} of its own products' rate"
     )
-    found = profile(ours.step) if args.profile else []
+    found = profile(lambda: ours.step(next(numbers))) if args.profile else []
     for name, spent, calls in found[:25]:
         print(f"{name[:70]:<72}{spent * 1e3:>8.1f} ms {spent / own:>6.1%} {calls:>5} x")
     if args.out:

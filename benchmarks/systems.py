@@ -11,16 +11,16 @@ The generator is ELECTRA's (narrow: a share of the width) or Fast-ELECTRA's (aux
 """
 
 import argparse
+import itertools
 import json
-import statistics
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from ours import Ours, rows_of, vocab_of
-from torch import Tensor
+from ours import Training, vocab_of
+from roofline import seconds
 from turns import Gate, Turns, table
 
 from electrain.batch import slots
@@ -38,7 +38,6 @@ from electrain.recipes.sizes import SIZES
 from electrain.run import Run
 from electrain.start import machine, versions
 from electrain.system import System
-from electrain.systems.base import Pretraining
 
 VOCABULARY = 30522
 OTHERS = {run.__name__: run for run in (adaptive_early_exit, early_exit_discriminator, emb_gen)}
@@ -65,47 +64,28 @@ def described(name: str, args: argparse.Namespace) -> Run:
     return size.run(name, system, batch=args.rows, length=args.length)
 
 
-def beside(system: Pretraining, rows: int, length: int) -> tuple[Tensor, ...]:
-    """What the loader would read beside the rows: of a cache, other places and other proposals in each."""
-    if not isinstance(system, System) or not isinstance(system.corruptor, Cached):
-        return ()
-    random = torch.Generator().manual_seed(0)
-    place, ids, logp, tail = system.corruptor.beside(rows, length)
-    ids.random_(5, VOCABULARY, generator=random)
-    falling = -torch.rand(logp.shape, generator=random).cumsum(-1) - 1
-    chosen = torch.rand(rows, length - 2, generator=random).argsort(1)[:, : place.shape[1]] + 1
-    return chosen.sort(1).values, ids, falling.half(), tail - 3
+def training(name: str, args: argparse.Namespace, dtype: torch.dtype, compiled: bool) -> Training:
+    """What makes the steps of a system."""
+    return Training(described(name, args), args.rows, torch.device("cpu"), vocab_of(VOCABULARY), dtype, compiled)
 
 
 def work(args: argparse.Namespace) -> None:
     """A contestant."""
-    gate, name = Gate(), args.worker
-    compute = Compute(compile=not args.eager)
-    dtype = compute.precision(compute.start())
-    torch.manual_seed(0)
-    run = described(name, args)
-    system = run.system.build(vocab_of(VOCABULARY))
-    ids = rows_of(args.rows, args.length, VOCABULARY)
-    ours = Ours(system, ids, dtype, not args.eager, beside=beside(system, args.rows, args.length))
+    gate, compute = Gate(), Compute(compile=not args.eager)
+    ours = training(args.worker, args, compute.precision(compute.start()), not args.eager)
     gate.open()
-    while True:
-        ours.step()
-        gate.step(ids.numel())
+    for number in itertools.count():
+        ours.step(number)
+        gate.step(ours.tokens)
 
 
 def corruption(args: argparse.Namespace) -> float:
     """Seconds of the cached system's corruption of one batch, run eagerly: more than it takes inside the step."""
-    system = described("cached", args).system.build(vocab_of(VOCABULARY))
-    assert isinstance(system, System)
-    ids = rows_of(args.rows, args.length, VOCABULARY)
-    ours = Ours(system, ids, torch.float32, False, beside=beside(system, args.rows, args.length))
-    times = []
+    ours = training("cached", args, torch.float32, False)
+    assert isinstance(ours.system, System)
+    corruptor, encoder = ours.system.corruptor, ours.system.encoder
     with torch.no_grad():
-        for _ in range(20):
-            began = time.perf_counter()
-            system.corruptor(ours.batch(), system.encoder, torch.zeros(()))
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
+        return seconds(lambda: corruptor(ours.batches[0], encoder, torch.zeros(())))
 
 
 def main() -> None:

@@ -70,10 +70,9 @@ class Turns:
     """The other side: starts contestants, calls them in turn. `command` and a contestant's name start it."""
 
     def __init__(self, command: list[str], names: Iterable[str], warm: int = 2):
-        self.workers = {}
+        self.workers: dict[str, subprocess.Popen[str]] = {}
         for name in names:
-            worker = subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self.workers[name] = worker
+            self._start(command, name)
             began = time.monotonic()
             self._ask(name, 1)  # compiles
             self._ask(name, warm)
@@ -96,11 +95,18 @@ class Turns:
             worker.wait()
         return figures
 
-    def _ask(self, name: str, steps: int) -> tuple[int, float]:
+    def _start(self, command: list[str], name: str) -> None:
+        pipe = subprocess.PIPE
+        self.workers[name] = subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, text=True)
+
+    def _send(self, name: str, steps: int) -> None:
         stdin = self.workers[name].stdin
         assert stdin
         stdin.write(f"{steps}\n")
         stdin.flush()
+
+    def _ask(self, name: str, steps: int) -> tuple[int, float]:
+        self._send(name, steps)
         return tuple(self._answer(name))
 
     def _answer(self, name: str) -> Any:

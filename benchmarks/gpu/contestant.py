@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 import torch
-from ours import rows_of
+from ours import Training, rows_of
 from plain import Loop
 from turns import Gate
 
@@ -16,7 +16,6 @@ from electrain.encoders.bert import Bert
 from electrain.errors import reason
 from electrain.systems.pair import Pair
 from gpu.setting import COMPILED, OURS, Contestant, Setting
-from gpu.step import Training
 
 
 def work(where: Setting, name: str) -> None:
@@ -54,8 +53,8 @@ def theirs(where: Setting, one: Contestant) -> Callable[[int], object]:
     system = one.run.system
     assert isinstance(system, Pair.Config) and isinstance(system.encoder, Bert.Config)
     assert isinstance(system.corruptor, Joint.Config)
-    ids = rows_of(one.rows, one.run.length, where.vocab.size).to(where.device)
-    torch.manual_seed(0)
+    random = torch.manual_seed(0)
+    ids = rows_of(one.rows, one.run.length, where.vocab, random).to(where.device)
     compiled = one.who == COMPILED
     loop = Loop(system.encoder, system.corruptor.width, where.vocab.size, ids, torch.bfloat16, compiled)
     return lambda _number: loop.step()

@@ -9,13 +9,13 @@ import warnings
 from typing import Any
 
 import torch
+from ours import Training
 
 from electrain.compute import Step, casting
 from electrain.errors import reason
 from gpu import profile
 from gpu.report import Report
 from gpu.setting import Setting
-from gpu.step import Training
 
 STEPS = 20
 LOSSES = 3  # steps whose losses are compared

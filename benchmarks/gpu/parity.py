@@ -9,6 +9,7 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
+from ours import batch
 from torch import Tensor
 
 from electrain.batch import Batch
@@ -17,7 +18,6 @@ from electrain.corruptors.base import Corrupted
 from electrain.systems.base import Pretraining
 from gpu.report import Report
 from gpu.setting import Setting
-from gpu.step import batch
 
 CPU = torch.device("cpu")
 

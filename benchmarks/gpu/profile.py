@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from ours import Training
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
 from gpu.setting import Setting
-from gpu.step import Training
 
 TOP = 25
 STEPS = 3

@@ -1,7 +1,6 @@
 """The table: tokens a second, share of the measured matrix rate, peak memory; wave by wave, as far as time allows."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -21,24 +20,16 @@ class Together(Turns):
     """Contestants that compile at the same time and are then timed in turn. One that fails is left out: `failed`."""
 
     def __init__(self, command: list[str], names: Iterable[str], warm: int):
-        self.workers: dict[str, subprocess.Popen] = {}
+        self.workers = {}
         self.failed: dict[str, str] = {}
         for name in names:
-            self.workers[name] = subprocess.Popen(
-                [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            self._start(command, name)
             self._send(name, 1)
         self._heard()
         for name in list(self.workers):
             self._send(name, warm)
             self._heard([name])
         self.rates = {name: [] for name in self.workers}
-
-    def _send(self, name: str, steps: int) -> None:
-        stdin = self.workers[name].stdin
-        assert stdin
-        stdin.write(f"{steps}\n")
-        stdin.flush()
 
     def _heard(self, names: list[str] | None = None) -> None:
         for name in list(self.workers) if names is None else names:
