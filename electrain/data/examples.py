@@ -174,7 +174,7 @@ class Pairs(Packing):
         ids[:, 0] = vocab.cls
         for number in np.unique(which):
             here = text & (which == number)[:, None]
-            ids[here] = self.shards.file_tokens(int(number))[source[here]]
+            ids[here] = self.shards.take(int(number), source[here])
         real = place < end
         ids[~real] = vocab.pad
         return Rows(ids, ((place > first + 1) & real).astype(np.int64), real)

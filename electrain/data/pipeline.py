@@ -17,6 +17,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 
+from electrain.data import blocks
 from electrain.data.corpus import Layout
 from electrain.data.pieces import Piece
 from electrain.data.reading import Rules, Tally, read
@@ -204,11 +205,13 @@ class _Writer:
             for hidden, final_name in names:
                 hidden.unlink()
                 final_name.unlink(missing_ok=True)  # of an earlier pass with another split
+            Path(f"{path}{blocks.SUFFIX}").unlink(missing_ok=True)
             return None
         for hidden, final_name in names:
             with open(hidden, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(hidden, final_name)
+        blocks.save(path, self._hash.hexdigest(), blocks.summed(path)[1])
         index = hashlib.sha256(Path(f"{path}.index").read_bytes()).hexdigest()
         return {
             "tokens": self.tokens,

@@ -3,25 +3,40 @@
 import hashlib
 import mmap
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Int64, Shaped, UInt32
 
+from electrain.data import blocks
 from electrain.data.manifest import Manifest, Shard
 from electrain.errors import UserError
 
-_OPEN = 96  # files mapped at once: each mapping holds a descriptor, of which a process may have only 256
+_OPEN = 64  # shards mapped at once: each holds up to three descriptors, of which a process may have only 256
 # A split of more bytes than this is read without read-ahead, which fetches 128 KB for a row of 250 bytes: on a cold
 # file that made rows six times slower. A smaller split is soon in the page cache whole, and read-ahead helps it there.
 _READ_AHEAD = 1 << 32
 _PIECE = 1 << 22  # entries at a time wherever a whole file is walked
+_LONG = 1 << 30  # bytes of a split that are not read whole without a word
+_REMEDY = "copy it again, or run electrain prepare again"
+
+
+class _Tokens(NamedTuple):
+    """A token file that is mapped; `sums`: of its blocks, None if the manifest does not say what it holds."""
+
+    tokens: Shaped[np.ndarray, " tokens"]
+    content: memoryview
+    sums: UInt32[np.ndarray, " blocks"] | None
 
 
 class Shards:
     """A split of a data folder. It holds no tokens: memory is a few numbers a shard, whatever the size of the files.
+
+    No damaged token is handed out: every block that is read is held against its checksum (see blocks.py). A token file
+    without checksums, and every index, is read whole and held against the manifest's SHA-256 before its first use.
 
     manifest:  of the folder
     shards:    of this split, those without tokens left out
@@ -59,12 +74,15 @@ class Shards:
         self._bytes = int(self._sizes.sum()) * self.dtype.itemsize
         # One cache an instance: a folder that was prepared again must never be read through an old mapping.
         self._tokens = lru_cache(maxsize=_OPEN)(self._map_tokens)
-        self._index = lru_cache(maxsize=_OPEN * 3 // 4)(self._map_index)
+        self._index = lru_cache(maxsize=_OPEN)(self._map_index)
+        self._sums: dict[int, np.ndarray] = {}  # of files without checksums beside them, where none can be written
+        self._sound: set[int] = set()  # shards whose index was found to be whole
+        self._told = False
 
     def gather(self, starts: Int64[np.ndarray, " n"], count: int) -> Shaped[np.ndarray, "n count"]:
         """`count` tokens from each start, in the type on disk; runs on across shards and repetitions.
 
-        IndexError if a run begins before 0 or ends beyond `tokens`.
+        IndexError if a run begins before 0 or ends beyond `tokens`; UserError where the file is damaged.
         """
         if starts.size and (int(starts.min()) < 0 or int(starts.max()) + count > self.tokens):
             raise IndexError(f"a run of {count} tokens lies outside the {self.tokens} of the {self.split} split")
@@ -79,7 +97,8 @@ class Shards:
             rows = np.flatnonzero(whole & (which == number))
             # A view of every run of the file: indexing it copies one stretch of memory a row, and lets go of Python's
             # lock, so that a wait for the disk does not hold up the training thread.
-            tokens = self._tokens(int(number))
+            self._check_blocks(int(number), place[rows], place[rows] + count)
+            tokens = self._tokens(int(number)).tokens
             runs = np.ndarray((tokens.size - count + 1, count), self.dtype, tokens, strides=tokens.strides * 2)
             out[rows] = runs[place[rows]]
         for row in np.flatnonzero(~whole):
@@ -92,29 +111,78 @@ class Shards:
             number = int(np.searchsorted(self._ends, start + done, side="right"))
             shard, end = self.shards[number], int(self._ends[number])
             place = (start + done - (end - shard.span)) % shard.tokens
-            piece = self._tokens(number)[place : min(shard.tokens, place + min(out.size - done, end - start - done))]
-            out[done : done + piece.size] = piece
-            done += piece.size
+            stop = min(shard.tokens, place + min(out.size - done, end - start - done))
+            self._check_blocks(number, np.array([place]), np.array([stop]))
+            out[done : done + stop - place] = self._tokens(number).tokens[place:stop]
+            done += stop - place
+
+    def take(self, number: int, places: Int64[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+        """The tokens at these places of shard `number`'s file. UserError where it is damaged."""
+        # Places come in stretches: one of each stretch inside a block says which block to check.
+        some = places[np.flatnonzero(np.diff(places * self.dtype.itemsize // blocks.SIZE, prepend=-1))]
+        self._check_blocks(number, some, some + 1)
+        return self._tokens(number).tokens[places]
 
     def ends(self, number: int) -> Int64[np.ndarray, " documents"]:
         """Where each document of shard `number` ends in its file, in tokens, its [SEP] included: memory-mapped."""
         return self._index(number)
 
     def file_tokens(self, number: int) -> Shaped[np.ndarray, " tokens"]:
-        """The tokens of shard `number`'s file, once: memory-mapped."""
-        return self._tokens(number)
+        """The tokens of shard `number`'s file, once: memory-mapped, and not checked."""
+        return self._tokens(number).tokens
 
-    def _map_tokens(self, number: int) -> np.ndarray:
+    def _map_tokens(self, number: int) -> _Tokens:
         shard = self.shards[number]
-        return self._map(shard.file, self.dtype, shard.tokens, ahead=self._bytes <= _READ_AHEAD)
+        tokens, content = self._map(shard.file, self.dtype, shard.tokens, ahead=self._bytes <= _READ_AHEAD)
+        return _Tokens(tokens, content, self._checksums(number))
+
+    def _checksums(self, number: int) -> UInt32[np.ndarray, " blocks"] | None:
+        shard = self.shards[number]
+        path, size = self.folder / shard.file, shard.tokens * self.dtype.itemsize
+        if not shard.sha256 or number in self._sums:
+            return self._sums.get(number)
+        try:
+            sums = blocks.load(path, shard.sha256, size)
+        except ValueError as error:
+            raise UserError(f"{error}; copy both again, or delete {path.name}{blocks.SUFFIX}") from error
+        if sums is not None:
+            return sums
+        if self._bytes > _LONG and not self._told:
+            self._told = True
+            size_told = f"{self._bytes / 1e9:,.0f} GB"
+            print(f"{self.folder}: has no checksums of blocks; its {size_told} are read once to check", file=sys.stderr)
+        found, sums = blocks.summed(path)
+        if found != shard.sha256:
+            raise UserError(f"{path}: damaged, its SHA-256 is not the manifest's; {_REMEDY}")
+        try:
+            blocks.save(path, found, sums)
+        except OSError:  # the data may lie where nothing can be written
+            self._sums[number] = sums
+        return sums
+
+    def _check_blocks(self, number: int, starts: Int64[np.ndarray, " n"], stops: Int64[np.ndarray, " n"]) -> None:
+        """UserError if a block that holds one of these stretches of tokens (none of them empty) is damaged."""
+        _, content, sums = self._tokens(number)
+        if sums is None or not starts.size:
+            return
+        first, last = starts * self.dtype.itemsize // blocks.SIZE, (stops * self.dtype.itemsize - 1) // blocks.SIZE
+        touched = first[:, None] + np.arange(int((last - first).max()) + 1)
+        wrong = blocks.damaged(content, sums, np.unique(np.minimum(touched, last[:, None])))
+        if wrong is not None:
+            where = f"{wrong * blocks.SIZE:,} to {min((wrong + 1) * blocks.SIZE, len(content)) - 1:,}"
+            path = self.folder / self.shards[number].file
+            raise UserError(f"{path}: damaged, bytes {where} are not what {path.name}.crc says; {_REMEDY}")
 
     def _map_index(self, number: int) -> np.ndarray:
         shard = self.shards[number]
-        return self._map(shard.index, np.dtype("<i8"), shard.documents, ahead=True)
+        if shard.index_sha256 and number not in self._sound:
+            self._check_whole(shard.index, shard.index_sha256)
+            self._sound.add(number)
+        return self._map(shard.index, np.dtype("<i8"), shard.documents, ahead=True)[0]
 
-    def _map(self, name: str, dtype: np.dtype, count: int, *, ahead: bool) -> np.ndarray:
+    def _map(self, name: str, dtype: np.dtype, count: int, *, ahead: bool) -> tuple[np.ndarray, memoryview]:
         if not count:
-            return np.empty(0, dtype)
+            return np.empty(0, dtype), memoryview(b"")
         # Checked again: reading beyond the end of a file that was cut meanwhile ends the process by a signal.
         self._check_size(name, count * dtype.itemsize)
         handle = os.open(f"{self.folder}/{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -122,7 +190,7 @@ class Shards:
             mapping = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
             if not ahead and hasattr(mmap, "MADV_RANDOM"):
                 mapping.madvise(mmap.MADV_RANDOM)
-            return np.frombuffer(mapping, dtype, count)
+            return np.frombuffer(mapping, dtype, count), memoryview(mapping)
         finally:
             os.close(handle)
 
@@ -134,22 +202,21 @@ class Shards:
             size = os.stat(path).st_size
         except OSError as error:
             what = f"named in the manifest but not readable ({error.strerror})"
-            raise UserError(f"{path}: {what}; copy it again, or run electrain prepare again") from error
+            raise UserError(f"{path}: {what}; {_REMEDY}") from error
         if size != wanted:
             what = "truncated" if size < wanted else "too long"
-            raise UserError(
-                f"{path}: {what}, {size:,} bytes where the manifest says {wanted:,}; "
-                "copy it again, or run electrain prepare again"
-            )
+            raise UserError(f"{path}: {what}, {size:,} bytes where the manifest says {wanted:,}; {_REMEDY}")
+
+    def _check_whole(self, name: str, wanted: str) -> None:
+        with open(self.folder / name, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                raise UserError(f"{self.folder / name}: damaged, its SHA-256 is not the manifest's; {_REMEDY}")
 
     def _verify(self, shard: Shard) -> None:
-        remedy = "copy it again, or run electrain prepare again"
         for name, wanted in ((shard.file, shard.sha256), (shard.index, shard.index_sha256)):
-            with open(self.folder / name, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                    raise UserError(f"{self.folder / name}: damaged, its SHA-256 is not the manifest's; {remedy}")
+            self._check_whole(name, wanted)
         number = self.shards.index(shard)
-        tokens = self._tokens(number)
+        tokens = self.file_tokens(number)
         for start in range(0, tokens.size, _PIECE):
             piece = tokens[start : start + _PIECE]
             if int(piece.max()) >= self.vocab.size:
@@ -164,13 +231,13 @@ class Shards:
             piece = ends[start : start + _PIECE].astype(np.int64)
             sizes = np.diff(piece, prepend=last)
             if int(sizes.min()) < 0:
-                raise UserError(f"{self.folder / shard.index}: document ends do not ascend; {remedy}")
+                raise UserError(f"{self.folder / shard.index}: document ends do not ascend; {_REMEDY}")
             last = int(piece[-1])
             closing = piece[sizes > 0] - 1
             if last <= tokens.size and (tokens[closing] != self.vocab.sep).any():
-                raise UserError(f"{self.folder / shard.index}: a document does not end with [SEP]; {remedy}")
+                raise UserError(f"{self.folder / shard.index}: a document does not end with [SEP]; {_REMEDY}")
         if last != shard.tokens:
             raise UserError(
                 f"{self.folder / shard.index}: the last document ends at token {last}, "
-                f"but {shard.file} holds {shard.tokens}; {remedy}"
+                f"but {shard.file} holds {shard.tokens}; {_REMEDY}"
             )

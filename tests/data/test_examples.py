@@ -1,7 +1,9 @@
 """What a row holds, against rows cut the long way from the documents."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from scipy import stats
 
 from electrain.data import examples as module
 from electrain.data.examples import Full, Packing, Pairs
+from electrain.data.manifest import Manifest
 from electrain.data.shards import Shards
 from electrain.errors import UserError
 
@@ -158,6 +161,10 @@ def test_impossible_choices_are_said(make_data: Make) -> None:
 @pytest.mark.parametrize(("ends", "message"), [([3, 2, 6], "do not ascend"), ([1, 2, 4], "ends at token 4 of 5")])
 def test_pairs_notice_an_index_that_does_not_fit(make_data: Make, ends: list[int], message: str) -> None:
     folder = make_data([([[5], [6], []], 1.0)])
-    (folder / "train/00000.ds.index").write_bytes(np.array(ends, "<u8").tobytes())
+    raw = np.array(ends, "<u8").tobytes()
+    (folder / "train/00000.ds.index").write_bytes(raw)
+    manifest = Manifest.load(folder)
+    shard = replace(manifest.train[0], index_sha256=hashlib.sha256(raw).hexdigest())
+    replace(manifest, train=(shard,)).save(folder)
     with pytest.raises(UserError, match=rf"00000\.ds\.index: damaged, .*{message}"):
         Pairs.Config().build(Shards.open(folder), 9)

@@ -318,7 +318,7 @@ def test_a_full_disk_leaves_no_half_file_and_is_gone_on_with(settings: Prepare, 
             prepare(settings)
     assert not (settings.out / "manifest.json").exists()
     kept = sorted(path.name for path in (settings.out / "train").iterdir())
-    assert kept == ["00000.ds", "00000.ds.index", "00001.ds", "00001.ds.index"]
+    assert kept == [f"0000{number}.ds{end}" for number in (0, 1) for end in ("", ".crc", ".index")]
     assert prepare(settings) == whole
     assert files(settings.out) == files(settings.out.with_name("whole"))
 

@@ -121,7 +121,7 @@ def test_a_flipped_bit_is_found_by_verify(folder: Path, name: str) -> None:
     damaged = bytearray((folder / name).read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (folder / name).write_bytes(damaged)
-    Shards.open(folder)
+    Shards.open(folder)  # reads no token
     with pytest.raises(UserError, match=rf"{name}: damaged, its SHA-256"):
         Shards.open(folder, verify=True)
 
