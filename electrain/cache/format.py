@@ -5,22 +5,25 @@
 A record is one selection of one row: for each slot its place, the top-K token ids and their log-probabilities (logits
 less their log-sum-exp, float16), and two log-masses of the rest, the tail: of its probabilities, and of their square
 roots (temperature 2). Place 0, which is [CLS] and never selected, marks a slot that was not filled. Every record ends
-with a CRC-32 of the rest, which a reader checks; every file has a SHA-256 in cache.json.
+with a CRC-32 of what the cache is bound to, its place in the cache and the rest of the record, which a reader checks: a
+record of another cache, or of another row, is no less damaged than one with a flipped bit. Every file has a SHA-256 in
+cache.json.
 """
 
 import hashlib
 import json
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.files import write
 
 NAME = "cache.json"
-VERSION = 1
+VERSION = 2
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
@@ -53,6 +56,21 @@ class Binding:
     top: int
     rows: int = 0
 
+    @staticmethod
+    def of(tree: dict[str, Any]) -> "Binding":
+        """As it was written. ValueError or TypeError if a field is missing, of another type, or out of range."""
+        made = Binding(**tree)
+        for item in fields(made):
+            value = getattr(made, item.name)
+            if type(value) is not item.type and not (item.type is float and type(value) is int):
+                raise ValueError(f"{item.name} is {type(value).__name__}, not {item.type.__name__}")
+            if item.type is int and not (item.name in ("seed", "rows") or 0 < value < 2**31):
+                raise ValueError(f"{item.name} is {value}")
+        # Places are 16 bits; a record that fills a GiB is none of ours.
+        if not made.slots <= made.length <= 2**16 or made.slots * made.top > 2**26 or made.rows < 0:
+            raise ValueError(f"{made.slots} slots of {made.top} proposals in rows of {made.length} tokens")
+        return made
+
     @property
     def record(self) -> np.dtype:
         """One selection of one row."""
@@ -60,6 +78,10 @@ class Binding:
         k, top = self.slots, self.top
         parts = [("place", "<u2", (k,)), ("ids", ids, (k, top)), ("logp", "<f2", (k, top)), ("tail", "<f2", (k, 2))]
         return np.dtype([*parts, ("crc", "<u4")])
+
+    def seal(self, split: Split) -> int:
+        """What the CRC of every record of a split begins with."""
+        return zlib.crc32(f"{json.dumps(asdict(self))} {split}".encode())
 
     def differences(self, other: "Binding") -> str:
         """The names of the fields in which another differs, for a person; "" if none does."""
@@ -78,6 +100,11 @@ class Part:
     def count(self, number: int) -> int:
         """Rows of a file."""
         return min(self.each, self.rows - number * self.each)
+
+
+def crc(record: np.ndarray, seal: int, row: int, selection: int) -> int:
+    """CRC-32 of one record in its place, its own field left out."""
+    return zlib.crc32(record.tobytes()[:-4], zlib.crc32(b"%d %d" % (row, selection), seal))
 
 
 def file_name(split: Split, number: int) -> str:
@@ -117,8 +144,8 @@ class Manifest:
             if tree["version"] != VERSION:
                 raise UserError(f"{path}: version {tree['version']}, this electrain reads {VERSION}; make it again")
             found = Manifest(
-                Binding(**tree["binding"]),
-                tree["source"],
+                Binding.of(tree["binding"]),
+                str(tree["source"]),
                 _part(tree["train"]),
                 _part(tree["validation"]) if tree["validation"] is not None else None,
             )
@@ -128,8 +155,8 @@ class Manifest:
             unfinished = "not finished: give the same electrain cache command again" if (folder / WORK).is_dir() else ""
             how = unfinished or "no cache; make one with: electrain cache RUN --data DIR --out DIR"
             raise UserError(f"{folder}: {how}") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: damaged ({error}); copy it again, or make the cache again") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{path}: damaged ({reason(error)}); copy it again, or make the cache again") from error
         return found
 
     def _tree(self) -> dict[str, Any]:
@@ -140,4 +167,9 @@ WORK = ".work"  # of a cache that is being made: settings.json, lock, and what e
 
 
 def _part(tree: Any) -> Part:
-    return Part(int(tree["rows"]), int(tree["each"]), tuple(tree["sha256"]))
+    rows, each, sums = tree["rows"], tree["each"], tuple(tree["sha256"])
+    if not all(type(number) is int and 0 < number < 2**62 for number in (rows, each)):
+        raise ValueError(f"{rows!r} rows, {each!r} a file")
+    if len(sums) != -(-rows // each) or not all(isinstance(text, str) for text in sums):
+        raise ValueError(f"{len(sums)} files for {rows} rows, {each} a file")
+    return Part(rows, each, sums)

@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import final
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from electrain.batch import Reader
-from electrain.cache.format import Binding, Manifest, Part, Split, file_name
+from electrain.cache.format import Binding, Manifest, Part, Split, crc, file_name
 from electrain.data.examples import Packing
 from electrain.errors import UserError
 from electrain.source import Proposals
@@ -58,6 +57,7 @@ class Records(Reader):
     def __init__(self, folder: Path, binding: Binding, part: Part, split: Split):
         self.folder, self.binding, self.part = folder, binding, part
         self.split: Split = split
+        self.seal = binding.seal(split)
         for number in range(len(part.sha256)):
             self._check_size(number)
         self._file = lru_cache(maxsize=_OPEN)(self._map)
@@ -70,7 +70,7 @@ class Records(Reader):
         files, selections = rows // self.part.each, epochs % self.binding.selections
         for place, (number, row, selection) in enumerate(zip(files, rows, selections, strict=True)):
             out[place] = self._file(int(number))[row - number * self.part.each, selection]
-            if crc(out[place : place + 1]) != out["crc"][place]:
+            if crc(out[place : place + 1], self.seal, int(row), int(selection)) != out["crc"][place]:
                 where = self.folder / file_name(self.split, int(number))
                 raise UserError(f"{where}: damaged at row {row}, selection {selection}; {_AGAIN}")
         kinds = (("place", np.int64), ("ids", np.int32), ("logp", np.float16), ("tail", np.float16))
@@ -95,8 +95,3 @@ class Records(Reader):
         if size != wanted:
             what = "truncated" if size < wanted else "too long"
             raise UserError(f"{path}: {what}, {size:,} bytes where cache.json says {wanted:,}; {_AGAIN}")
-
-
-def crc(record: np.ndarray) -> int:
-    """CRC-32 of one record, its own field left out."""
-    return zlib.crc32(record.tobytes()[:-4])

@@ -12,8 +12,7 @@ from typing import final
 
 import numpy as np
 
-from electrain.cache.format import NAME, WORK, Binding, Manifest, Part, Split, file_name
-from electrain.cache.read import crc
+from electrain.cache.format import NAME, WORK, Binding, Manifest, Part, Split, crc, file_name
 from electrain.errors import UserError
 from electrain.files import sync, write
 from electrain.lock import locked
@@ -29,11 +28,11 @@ class Writer:
     def there(self, split: Split, number: int, rows: int) -> str | None:
         """The SHA-256 of a finished file of `rows` rows, or None."""
         try:
-            noted = json.loads(self._note(split, number).read_text())
+            digest = json.loads(self._note(split, number).read_text())["sha256"]
             size = (self.folder / file_name(split, number)).stat().st_size
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return noted["sha256"] if size == rows * self.row_bytes else None
+        return str(digest) if size == rows * self.row_bytes else None
 
     @property
     def row_bytes(self) -> int:
@@ -42,10 +41,12 @@ class Writer:
 
     def put(self, split: Split, number: int, records: np.ndarray) -> str:
         """Write a file from records (rows, selections), whose `crc` is filled in here; returns its SHA-256."""
-        flat = records.reshape(-1)
-        for place in range(flat.size):
-            flat["crc"][place] = crc(flat[place : place + 1])
-        content = flat.tobytes()
+        seal = self.binding.seal(split)
+        for row, selections in enumerate(records, start=number * self.each):
+            for selection in range(self.binding.selections):
+                record = selections[selection : selection + 1]
+                record["crc"] = crc(record, seal, row, selection)
+        content = records.tobytes()
         digest = hashlib.sha256(content).hexdigest()
         path = self.folder / file_name(split, number)
         path.parent.mkdir(exist_ok=True)
@@ -78,8 +79,8 @@ def finished(folder: Path, binding: Binding, each: int) -> bool:
     if settings.exists():
         try:
             tree = json.loads(settings.read_text())
-            other = Binding(**tree["binding"]).differences(binding) or ("other shard rows" * (tree["each"] != each))
-        except (ValueError, KeyError, TypeError):
+            other = Binding.of(tree["binding"]).differences(binding) or ("other shard rows" * (tree["each"] != each))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             other = "unreadable settings"
         if other:
             raise UserError(
