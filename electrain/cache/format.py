@@ -63,7 +63,7 @@ class Binding:
         for item in fields(made):
             value = getattr(made, item.name)
             if type(value) is not item.type and not (item.type is float and type(value) is int):
-                raise ValueError(f"{item.name} is {type(value).__name__}, not {item.type.__name__}")
+                raise ValueError(f"{item.name} is {type(value).__name__}, not what it must be")
             if item.type is int and not (item.name in ("seed", "rows") or 0 < value < 2**31):
                 raise ValueError(f"{item.name} is {value}")
         # Places are 16 bits; a record that fills a GiB is none of ours.

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from electrain.data.frequencies import NAME as FREQUENCIES
 from electrain.data.manifest import Manifest, Shard, Source
 from electrain.data.pieces import Piece
 from electrain.data.settings import Prepare
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError
-
-FREQUENCIES = "frequencies.npy"
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _row_groups(source: int, file: File, layout: Layout, target: int) -> Iterato
 
     try:
         parquet = pq.ParquetFile(file.path)
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
         raise UserError(f"{file.path}: not a parquet file, or a damaged one; copy it again or leave it out") from error
     with parquet:
         schema, meta = parquet.schema_arrow, parquet.metadata

@@ -182,6 +182,8 @@ class GlueTask(TextTask):
         ]
         if not blank:
             return table
+        if len(blank) == len(table):
+            raise UserError(f"{table.file}: a text is empty in every row; give at least one row to train on")
         gone = set(blank)
         note = f"{table.at(blank[0])}: a text is empty; {len(blank)} such rows left out of training"
         return table.rows([row for row in range(len(table)) if row not in gone], note)

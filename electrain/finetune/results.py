@@ -2,11 +2,11 @@
 
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.files import sync, write
 
 SETTINGS, RESULTS, SUMMARY = "task.json", "results.jsonl", "summary.json"
@@ -38,7 +38,11 @@ class Results:
     def __init__(self, folder: Path, settings: dict[str, Any], notes: dict[str, Any]):
         self.folder = folder
         path = folder / SETTINGS
-        there = read(path)["settings"] if path.exists() else None
+        there = read(path) if path.exists() else None
+        if there is not None:
+            there = there.get("settings") if isinstance(there, dict) else None
+            if not isinstance(there, dict):
+                raise UserError(f"{path}: holds no settings; restore it, or choose another --out")
         settings = json.loads(json.dumps(settings))
         if there is not None and there != settings:
             names = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
@@ -54,16 +58,25 @@ class Results:
             write(path, (json.dumps({"settings": settings, **notes}, indent=2) + "\n").encode())
 
     def done(self) -> dict[int, Result]:
-        """The results so far, by seed. A last line that was cut short by a crash does not count."""
+        """The results so far, by seed. A line that was cut short by a crash does not count.
+
+        UserError for one that is whole and no result.
+        """
         path = self.folder / RESULTS
-        found = {}
-        if path.exists():
-            for text in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    result = Result(**json.loads(text))
-                except (ValueError, TypeError):
-                    continue
-                found[result.seed] = result
+        found: dict[int, Result] = {}
+        try:
+            lines = path.read_bytes().splitlines() if path.exists() else []
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                tree = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            first = next(iter(found.values()), None)
+            if not _is_result(tree, first):
+                raise UserError(f"{path}, line {number}: no result of a fine-tuning like the others; take it out")
+            found[tree["seed"]] = Result(**tree)
         return dict(sorted(found.items()))
 
     def add(self, result: Result) -> None:
@@ -88,6 +101,23 @@ class Results:
         return {"metric": results[0].metric, **own, "seeds": [result.seed for result in results], "splits": splits}
 
 
+def _is_result(tree: Any, first: Result | None) -> bool:
+    """Whether a line of JSON holds a `Result`, of the same splits and figures as the first one."""
+    if not isinstance(tree, dict) or tree.keys() != {item.name for item in fields(Result)}:
+        return False
+    scores = tree["scores"]
+    numbers = [tree["value"], tree["loss"], tree["examples_per_second"]]
+    if not isinstance(scores, dict) or not all(isinstance(part, dict) for part in scores.values()):
+        return False
+    numbers += [value for part in scores.values() for value in part.values()]
+    return (
+        all(type(tree[name]) is int for name in ("seed", "steps"))
+        and isinstance(tree["metric"], str)
+        and all((type(number) in (int, float) and abs(number) < 2**1000) or number != number for number in numbers)
+        and (first is None or {k: set(v) for k, v in scores.items()} == {k: set(v) for k, v in first.scores.items()})
+    )
+
+
 def spread(values: list[float]) -> dict[str, Any]:
     """Median, mean and sample standard deviation (null for one run) of several runs, and the runs."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -103,5 +133,5 @@ def read(path: Path) -> Any:
     """A JSON file. UserError if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); restore it, or choose another --out") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); restore it, or choose another --out") from error

@@ -125,14 +125,15 @@ def _parquet(path: Path) -> Table:
     try:
         # As one file: a path is otherwise searched for "key=value" folders, which would become columns.
         read = parquet.ParquetFile(path).read()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); mend it") from error
+        columns = {key: read[key].to_pylist() for key in dict.fromkeys(read.column_names)}
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: text that is no UTF-8
+        raise UserError(f"{path}: not a readable parquet file ({reason(error)}); mend it") from error
     names = {}
     if b"huggingface" in (read.schema.metadata or {}):
         import datasets
 
         names = _names(datasets.Features.from_arrow_schema(read.schema))
-    return Table(str(path), {key: read[key].to_pylist() for key in dict.fromkeys(read.column_names)}, names=names)
+    return Table(str(path), columns, names=names)
 
 
 def _names(features: Any) -> dict[str, tuple[str, ...]]:
@@ -146,7 +147,7 @@ def _json(path: Path, text: str) -> Table:
     if text.lstrip().startswith("["):
         try:
             objects, lines = json.loads(text), None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not JSON ({error}); mend the file") from error
     else:
         # Not splitlines(), which would also cut at characters that stand inside a JSON string.
@@ -155,7 +156,7 @@ def _json(path: Path, text: str) -> Table:
         for number, line in kept:
             try:
                 objects.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); mend the line") from error
     for row, item in enumerate(objects):
         if not isinstance(item, dict):

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from electrain.cache.read import Cache
+from electrain.data import frequencies
 from electrain.errors import UserError
 from electrain.source import MaskedLm, Proposals, Source
 
@@ -22,11 +22,7 @@ class Folders(Source):
         self.first = first
 
     def frequencies(self) -> Int[Tensor, " v"]:
-        path = self.data / "frequencies.npy"
-        try:
-            return torch.from_numpy(np.load(path))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); run electrain prepare again") from error
+        return torch.from_numpy(frequencies.load(self.data))
 
     def masked_lm(self, place: str) -> MaskedLm:
         # Imported where it is used: the training path does without transformers.

@@ -16,10 +16,11 @@ from electrain.batch import Batch, Selection, gather, select
 from electrain.corruptors.base import Corrupted
 from electrain.corruptors.generator import Generator
 from electrain.corruptors.masking import mask
+from electrain.data import frequencies
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
 from electrain.encoders.head import MlmHead, masked_lm
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.files import write
 from electrain.judge import unigram_swap
 from electrain.metrics import Metrics, add, read
@@ -113,7 +114,24 @@ def counted(run: Run, out: Path) -> dict[str, Any]:
 
 
 def _log(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    """The lines of a finished run's log. UserError if it is missing or damaged."""
+    path, lines = out / "metrics.jsonl", []
+    try:
+        for number, text in enumerate(path.read_bytes().splitlines(), 1):
+            line = json.loads(text)
+            needed = ("step", "tokens_per_second") if line["kind"] == "train" else ("step",)
+            if not all(_positive(line[name]) for name in needed) or not _positive(line.get("replaced") or 1):
+                raise ValueError(f"line {number} is none of ours")
+            lines.append(line)
+        if not any(line["kind"] == "train" for line in lines):
+            raise ValueError("no step of training is in it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); restore it, or delete the run's folder") from error
+    return lines
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < 2**53
 
 
 def peak_memory(device: torch.device) -> float:
@@ -135,7 +153,7 @@ def yardstick(system: Pretraining, data: Path, run: Run, rows: int) -> dict[str,
     size = max(1, min(_BATCH, rows // 2))
     loader = Loader(packing, shards.vocab, batch=size, seed=1)
     device = system.encoder.tokens.weight.device
-    counts = torch.from_numpy(_frequencies(data)).double().to(device)
+    counts = torch.from_numpy(frequencies.load(data)).double().to(device)
     counts[list(shards.vocab.special)] = 0
     system.eval()
     head, metrics = _masked_lm_head(system), None
@@ -153,14 +171,6 @@ def yardstick(system: Pretraining, data: Path, run: Run, rows: int) -> dict[str,
     found["probe_swapped"] = probe(system.encoder, loader, rows, Swapped(counts))
     found["probe_moved"] = probe(system.encoder, loader, rows, Moved())
     return found
-
-
-def _frequencies(data: Path) -> np.ndarray:
-    path = data / "frequencies.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run electrain prepare again") from error
 
 
 def _area(scores: list[Tensor], labels: list[Tensor]) -> float | None:

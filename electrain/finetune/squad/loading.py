@@ -33,5 +33,7 @@ def parse(text: str, where: str) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{where}: damaged JSON ({error.msg}, {place}); copy the file again") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise UserError(f"{where}: damaged JSON (a number of thousands of digits); copy the file again") from error
     except RecursionError as error:
         raise UserError(f"{where}: JSON nested too deep to be a set of questions; check the file") from error

@@ -142,6 +142,8 @@ def score_file(
     UserError if a question has no prediction (the scripts would give it 0, or leave it out of the mean).
     """
     questions = read(data).questions
+    if not questions:
+        raise UserError(f"{data}: holds no questions; name the set that the answers are for")
     golds = [question.gold for question in questions]
     said = [str(text) for text in _by_id(predictions, questions)]
     marks = MARKS[rules](golds, said)
@@ -150,7 +152,7 @@ def score_file(
         return figures(marks, answerable)
     try:
         odds = np.array(_by_id(null_odds, questions), float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{null_odds}: holds other things than numbers ({error}); write id -> null odds") from error
     made, thresholds = with_thresholds(marks, answerable, np.array([text != "" for text in said]), odds, threshold)
     return made | thresholds
