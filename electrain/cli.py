@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from electrain.arguments import first_as, named, one_line
 from electrain.errors import Stopped, UserError
 from electrain.options import Export, Flops, Pretrain, Quickstart
 from electrain.run import Run
@@ -33,6 +34,7 @@ VERBS: dict[str, str] = {
     "study": "several recipes at equal operations, one table",
     "export": "a folder that transformers loads",
     "flops": "parameters, operations and memory of a recipe",
+    "plan": "memory, time and cost of a recipe on many GPUs, computed",
 }
 
 
@@ -81,8 +83,7 @@ def _recipes(args: Sequence[str]) -> None:
 def _pretrain(args: Sequence[str]) -> None:
     from electrain.train import pretrain
 
-    run, rest = _recipe(args, "pretrain")
-    chosen = _parse(_with(run, Pretrain), rest, f"pretrain {args[0]}")
+    chosen = _chosen(Pretrain, args, "pretrain")
     command = f"electrain pretrain {shlex.join(args)}"
     fill = None
     if chosen.start_from or chosen.start_generator:
@@ -97,20 +98,14 @@ def _pretrain(args: Sequence[str]) -> None:
 
 
 def _finetune(args: Sequence[str]) -> None:
-    from rich.console import Console
-
     from electrain.finetune.conduct import finetune
     from electrain.finetune.settings import Finetune
     from electrain.finetune.tasks import NAMES
 
     where = "glue for all of GLUE, or one of\n" + "\n".join(f"  {name:9} {what}" for name, what in NAMES.items())
-    name, rest = _named(args, "finetune", "TASK", where)
+    name, rest = named(args, "finetune", "TASK", where)
     how: Finetune = _parse(Finetune, rest, f"finetune {name}")
-    table = finetune(name, how, f"electrain finetune {shlex.join(args)}")
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
+    _print(finetune(name, how, f"electrain finetune {shlex.join(args)}"), 160)
     print(f"results: {how.out}")
 
 
@@ -125,13 +120,13 @@ def _score(args: Sequence[str]) -> None:
     from electrain.zeroshot.options import Score
     from electrain.zeroshot.score import score
 
-    score(_parse(Score, _first_as("--file", args), "score"))
+    score(_parse(Score, first_as("--file", args), "score"))
 
 
 def _study(args: Sequence[str]) -> None:
     from electrain.study.conduct import Conduct, conduct
 
-    name, rest = _named(args, "study", "STUDY", "the one study there is: ladder")
+    name, rest = named(args, "study", "STUDY", "the one study there is: ladder")
     made = conduct(name, _parse(Conduct, rest, f"study {name}"), f"electrain study {shlex.join(args)}")
     print("\n".join(f"written: {path}" for path in made))
 
@@ -139,7 +134,7 @@ def _study(args: Sequence[str]) -> None:
 def _cache(args: Sequence[str]) -> None:
     from electrain.propose import Proposing, propose
 
-    how: Proposing = _parse(Proposing, _first_as("--generator", args), "cache")
+    how: Proposing = _parse(Proposing, first_as("--generator", args), "cache")
     propose(how)
     print(f"cached: {how.out}")
     options = ["--data", how.data, "--system.corruptor.cache", how.out, "--length", how.length, "--out", "RUN"]
@@ -150,7 +145,7 @@ def _export(args: Sequence[str]) -> None:
     from electrain.hub.export import export, push
     from electrain.recipes import load_file
 
-    chosen: Export = _parse(Export, _first_as("--run", args), "export")
+    chosen: Export = _parse(Export, first_as("--run", args), "export")
     if chosen.code is not None:
         load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
@@ -168,18 +163,30 @@ def _export(args: Sequence[str]) -> None:
 
 
 def _flops(args: Sequence[str]) -> None:
-    from rich.console import Console
-
     from electrain.flops import describe
 
-    run, rest = _recipe(args, "flops")
-    chosen = _parse(_with(run, Flops), rest, f"flops {args[0]}")
+    chosen = _chosen(Flops, args, "flops")
     if chosen.vocab_size < 1:
         raise UserError(f"--vocab-size {chosen.vocab_size}: choose 1 or more")
+    _print(describe(chosen.run.plain, chosen.vocab_size), 120)
+
+
+def _plan(args: Sequence[str]) -> None:
+    from electrain.plan.settings import Plan
+    from electrain.plan.show import describe
+
+    chosen = _chosen(Plan, args, "plan")
+    _print(describe(chosen.run.plain, chosen), 120)
+
+
+def _print(table: Any, width: int) -> None:
+    """Tables, so wide where no terminal says how wide it is."""
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120
-    console.print(describe(chosen.run.plain, chosen.vocab_size))
+        console.width = width
+    console.print(table)
 
 
 def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
@@ -187,7 +194,7 @@ def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
     from electrain.recipes import recipe, sized
     from electrain.recipes.sizes import SIZES
 
-    name, rest = _named(args, verb, "RECIPE", "`electrain recipes` lists them")
+    name, rest = named(args, verb, "RECIPE", "`electrain recipes` lists them")
     function = recipe(name)
     # Looked up beforehand, for it decides the defaults of all other options; a name that is wrong is told by tyro.
     words = [word for option in rest for word in option.split("=", 1)]
@@ -195,28 +202,14 @@ def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
     return (sized(function, SIZES[size[0]]) if size and size[0] in SIZES else function()), rest
 
 
-def _first_as(option: str, args: Sequence[str]) -> Sequence[str]:
-    """The arguments, a first one without a name taken for this option."""
-    return [option, *args] if args and (args[0] == "-" or not args[0].startswith("-")) else args
-
-
-def _named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, Sequence[str]]:
-    """What a verb is given first, and the arguments after it."""
-    if args and args[0] in ("-h", "--help"):
-        print(f"usage: electrain {verb} {what} [options]\n\n{where};")
-        print(f"`electrain {verb} {what} --help` lists the options of one.")
-        raise SystemExit(0)
-    if not args or args[0].startswith("-"):
-        raise UserError(f"electrain {verb}: name a {what.lower()} first; {where}")
-    return args[0], args[1:]
-
-
-def _with(run: Run, kind: type) -> type:
-    """A verb's options, and beside them the fields of a recipe's run, whose values are the defaults."""
+def _chosen(kind: type, args: Sequence[str], verb: str) -> Any:
+    """A verb's options, and in `run` the fields of the recipe that is named first, whose values are the defaults."""
+    run, rest = _recipe(args, verb)
     fields = Annotated[Options, tyro.conf.arg(name="", default=Options.of(run))]
-    return make_dataclass(
+    both = make_dataclass(
         kind.__name__, [("run", fields)], bases=(kind,), namespace={"__doc__": kind.__doc__}, frozen=True, kw_only=True
     )
+    return _parse(both, rest, f"{verb} {args[0]}")
 
 
 def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
@@ -230,21 +223,7 @@ def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_one_line(said.getvalue(), verb)) from None
-
-
-def _one_line(box: str, verb: str) -> str:
-    """What tyro says in a box, in one line: between its title and the rule that hints on usage follow.
-
-    The box is drawn in ASCII, without sides, where the terminal's encoding is no UTF-8.
-    """
-    rows = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()]
-    rows = ["" if set(row) == {"-"} else row for row in rows]
-    start = next((number for number, row in enumerate(rows[1:], start=1) if row), 0)
-    words = rows[start : rows.index("", start) if "" in rows[start:] else None]
-    if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
-        words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith("--"))]
-    return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"
+        raise UserError(one_line(said.getvalue(), verb)) from None
 
 
 _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -259,6 +238,7 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "study": _study,
     "export": _export,
     "flops": _flops,
+    "plan": _plan,
 }
 
 

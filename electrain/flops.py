@@ -74,7 +74,7 @@ class Cost:
 
 def count(run: Run, vocab_size: int = 30522) -> Cost:
     """Count a run over a vocabulary of `vocab_size`: from its system's structure, without making its weights."""
-    system = _structure(run, vocab_size)
+    system = structure(run, vocab_size)
 
     def whole(item: Work, row: int | float, backward: int) -> Operations:
         row *= 1 + backward if item.trained else 1
@@ -112,7 +112,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
     cost = count(run, vocab_size)
     dtype = torch.float32 if run.compute.dtype == "float32" else torch.bfloat16
     rows = run.batch // run.accumulate
-    memory = measure(run, _vocab(vocab_size), rows, dtype)
+    memory = measure(run, vocab_of(vocab_size), rows, dtype)
     tokens = run.steps * run.batch * run.length
     lines = [
         f"{run.recipe or 'run'}: {run.steps:,} steps of {run.batch:,} rows of {run.length} tokens, "
@@ -140,13 +140,14 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
     )
 
 
-def _structure(run: Run, vocab_size: int) -> Pretraining:
+def structure(run: Run, vocab_size: int) -> Pretraining:
+    """The run's system without weights."""
     with torch.device("meta"):
-        return run.system.build(_vocab(vocab_size))
+        return run.system.build(vocab_of(vocab_size))
 
 
-def _vocab(size: int) -> Vocab:
-    # Counting needs the size alone; the ids are anything valid.
+def vocab_of(size: int) -> Vocab:
+    """A vocabulary for counting, which needs its size alone: the ids are anything valid."""
     return Vocab(size, pad=0, unk=0, cls=0, sep=0, mask=0, special=(0,))
 
 

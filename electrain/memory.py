@@ -50,9 +50,16 @@ class Memory:
         return self.weights + self.gradients + self.adam + self.activations
 
 
-def measure(run: Run, vocab: Vocab, rows: int | None = None, dtype: torch.dtype = torch.bfloat16) -> Memory:
+def measure(
+    run: Run,
+    vocab: Vocab,
+    rows: int | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    live: "Live | None" = None,
+) -> Memory:
     """Memory of a step of `rows` rows (default: a micro-batch, run.batch / run.accumulate), products in `dtype`.
 
+    live: follows what is alive; one of the caller's own may look closer.
     Data-dependent control flow in a system (a Python branch on a tensor's value) cannot be run this way; torch then
     raises DataDependentOutputException.
     """
@@ -71,7 +78,7 @@ def measure(run: Run, vocab: Vocab, rows: int | None = None, dtype: torch.dtype 
             parameter.grad = torch.zeros_like(parameter)
         batch, progress = blank(rows, run.length), torch.zeros(())
         batch = batch._replace(extra=system.beside(rows, run.length))
-        with Live() as live:
+        with live or Live() as live:
             with casting(progress.device, dtype), Saved(parameters) as kept:
                 loss = torch.func.functional_call(system, leaves, (batch, progress)).loss
             loss.backward()

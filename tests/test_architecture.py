@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "lock vocab randomness files cost curriculum options signals columns",
+        "lock vocab randomness files cost curriculum options arguments signals columns",
         "batch",
         "data metrics optim distributed watch",
         "source",
@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "run",
         "checkpoint memory tracking start",
         "hub flops report recipes",
-        "propose train catalogue savings",
+        "propose train catalogue savings plan",
         "finetune zeroshot judge",
         "probe",
         "study",

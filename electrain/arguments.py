@@ -1,0 +1,35 @@
+"""The words of a command line before tyro reads them, and what tyro says about them, in one line."""
+
+from collections.abc import Sequence
+
+from electrain.errors import UserError
+
+
+def first_as(option: str, args: Sequence[str]) -> Sequence[str]:
+    """The arguments, a first one without a name taken for this option."""
+    return [option, *args] if args and (args[0] == "-" or not args[0].startswith("-")) else args
+
+
+def named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, Sequence[str]]:
+    """What a verb is given first, and the arguments after it."""
+    if args and args[0] in ("-h", "--help"):
+        print(f"usage: electrain {verb} {what} [options]\n\n{where};")
+        print(f"`electrain {verb} {what} --help` lists the options of one.")
+        raise SystemExit(0)
+    if not args or args[0].startswith("-"):
+        raise UserError(f"electrain {verb}: name a {what.lower()} first; {where}")
+    return args[0], args[1:]
+
+
+def one_line(box: str, verb: str) -> str:
+    """What tyro says in a box, in one line: between its title and the rule that hints on usage follow.
+
+    The box is drawn in ASCII, without sides, where the terminal's encoding is no UTF-8.
+    """
+    rows = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()]
+    rows = ["" if set(row) == {"-"} else row for row in rows]
+    start = next((number for number, row in enumerate(rows[1:], start=1) if row), 0)
+    words = rows[start : rows.index("", start) if "" in rows[start:] else None]
+    if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
+        words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith("--"))]
+    return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"

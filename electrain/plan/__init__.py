@@ -1,0 +1,1 @@
+"""What a run would take on many GPUs: memory, time, cost. Computed, not measured."""
