@@ -1,0 +1,100 @@
+"""Faults: what is killed, filled up, damaged or doubled loses nothing and trains on nothing wrong.
+
+    python benchmarks/faults.py                                 # everything: some 20 minutes on one core
+    python benchmarks/faults.py --only kill damage --tries 0.1  # some cases, a tenth of the tries
+
+A line a case: tries, losses, and what was noticed; --out writes all of it as JSON. Exit code 1 if anything was lost.
+Processes are real, forked from one that has imported electrain (faults/process.py); all else is in faults/.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faults import damage, disks, kills, memory, two
+from faults.world import Outcome, World
+from rich.console import Console
+from rich.table import Table
+
+from electrain.start import machine, versions
+
+
+class Case(NamedTuple):
+    """A row of the table: what is tried, how often, and by what."""
+
+    name: str
+    tries: int
+    call: Callable[[World, int], Outcome]
+
+
+# Those with several ranks (one killed, one that stands still and is named by a time-out) are rows like any other.
+CASES = (
+    Case("kill: pretrain, SIGKILL", 100, kills.pretrain),
+    Case("kill: pretrain, SIGTERM and Ctrl-C", 15, kills.stopped),
+    Case("kill: prepare, SIGKILL", 10, partial(kills.verb, name="prepare")),
+    Case("kill: cache, SIGKILL", 10, partial(kills.verb, name="cache")),
+    Case("kill: finetune, SIGKILL", 6, partial(kills.verb, name="finetune")),
+    Case("kill: study, SIGKILL", 3, partial(kills.verb, name="study")),
+    Case("disk: no file beyond a size", 5, disks.limited),
+    Case("disk: full", 5, disks.full),
+    Case("disk: read-only", 5, disks.read_only),
+    Case("disk: quota", 1, disks.quota),
+    Case("disk: a file where the folder should be", 5, disks.file),
+    Case("damage: checkpoint", 1, damage.checkpoint),
+    Case("damage: run folder", 1, damage.run_folder),
+    Case("damage: shards and manifest", 4, damage.data),
+    Case("damage: cache", 4, damage.cache),
+    Case("two: on one folder", 5, two.refused),
+    Case("memory: many steps", 20_000, memory.steps),
+    Case("memory: sparse corpus of 50 GB", 1, memory.sparse),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="*", default=[], help="cases whose name holds one of these words")
+    parser.add_argument("--tries", type=float, default=1.0, help="share of the tries of every case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="folder to work in, kept; without it, one that goes at the end")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(World(args.work or Path(folder), args.seed), args.only, args.tries)
+    if args.out:
+        about = {"machine": machine(), "versions": versions(), "seed": args.seed, "share of tries": args.tries}
+        args.out.write_text(json.dumps({**about, "cases": found}, indent=1) + "\n")
+    sys.exit(any(case["lost"] for case in found))
+
+
+def run(world: World, only: list[str], share: float) -> list[dict[str, Any]]:
+    """Every case that was asked for; the table is printed at the end, a line a case on the way."""
+    console, found = Console(highlight=False), []
+    table = Table("case", "tries", "lost", "seconds", "noticed")
+    for case in CASES:
+        if only and not any(word in case.name for word in only):
+            continue
+        began = time.monotonic()
+        try:
+            outcome = case.call(world, max(1, round(case.tries * share)))
+        except Exception as error:  # one case that cannot be tried must not hide the others
+            outcome = Outcome(0, [f"not tried: {type(error).__name__}: {error}"])
+        seconds = round(time.monotonic() - began, 1)
+        found.append({"case": case.name, "seconds": seconds, **outcome._asdict()})
+        noticed = outcome.skipped or ", ".join(f"{name}: {value}" for name, value in outcome.notes.items())
+        row = [case.name, f"{outcome.tries:,}", str(len(outcome.lost)), f"{seconds:.0f}", noticed]
+        table.add_row(*row)
+        print("  ".join(row), *outcome.lost, sep="\n    ", file=sys.stderr, flush=True)
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `benchmarks/faults.py` does to runs, folders and disks; one file a kind of fault."""
