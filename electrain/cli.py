@@ -14,8 +14,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from electrain import redaction
 from electrain.arguments import first_as, named, one_line
 from electrain.errors import Stopped, UserError
+from electrain.escaping import message
 from electrain.options import Export, Flops, Pretrain, Quickstart
 from electrain.run import Run
 
@@ -84,7 +86,7 @@ def _pretrain(args: Sequence[str]) -> None:
     from electrain.train import pretrain
 
     chosen = _chosen(Pretrain, args, "pretrain")
-    command = f"electrain pretrain {shlex.join(args)}"
+    command = redaction.command("pretrain", args)
     fill = None
     if chosen.start_from or chosen.start_generator:
         from electrain.hub.load import load_into
@@ -105,7 +107,7 @@ def _finetune(args: Sequence[str]) -> None:
     where = "glue for all of GLUE, or one of\n" + "\n".join(f"  {name:9} {what}" for name, what in NAMES.items())
     name, rest = named(args, "finetune", "TASK", where)
     how: Finetune = _parse(Finetune, rest, f"finetune {name}")
-    _print(finetune(name, how, f"electrain finetune {shlex.join(args)}"), 160)
+    _print(finetune(name, how, redaction.command("finetune", args)), 160)
     print(f"results: {how.out}")
 
 
@@ -127,7 +129,7 @@ def _study(args: Sequence[str]) -> None:
     from electrain.study.conduct import Conduct, conduct
 
     name, rest = named(args, "study", "STUDY", "the one study there is: ladder")
-    made = conduct(name, _parse(Conduct, rest, f"study {name}"), f"electrain study {shlex.join(args)}")
+    made = conduct(name, _parse(Conduct, rest, f"study {name}"), redaction.command("study", args))
     print("\n".join(f"written: {path}" for path in made))
 
 
@@ -261,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _CALLS[args[0]](args[1:])
         sys.stdout.flush()
     except UserError as error:
-        print(f"electrain: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"electrain: {message(redaction.text(str(error)))}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:  # what reads our output has read enough (| head); Python must not write there again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

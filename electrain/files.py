@@ -21,6 +21,18 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file of a folder that a file in it names. UserError if it lies elsewhere, by its name or by a link."""
+    path = folder / name
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, NUL in it, links in a circle
+        within = False
+    if not within:
+        raise UserError(f"{path}: lies outside of {folder}, which names it; copy it there, or link the whole folder")
+    return path
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "lock vocab randomness files cost curriculum options arguments signals columns",
+        "lock vocab randomness files escaping redaction cost curriculum options arguments signals columns",
         "batch",
         "data metrics optim distributed watch",
         "source",

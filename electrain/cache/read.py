@@ -13,6 +13,7 @@ from electrain.batch import Reader
 from electrain.cache.format import Binding, Manifest, Part, Split, crc, file_name
 from electrain.data.examples import Packing
 from electrain.errors import UserError
+from electrain.files import inside
 from electrain.source import Proposals
 
 _OPEN = 96  # files mapped at once: each mapping holds a descriptor
@@ -59,6 +60,7 @@ class Records(Reader):
         self.split: Split = split
         self.seal = binding.seal(split)
         for number in range(len(part.sha256)):
+            inside(folder, file_name(split, number))
             self._check_size(number)
         self._file = lru_cache(maxsize=_OPEN)(self._map)
 

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 
 from electrain.data.manifest import Manifest
 from electrain.errors import UserError, reason
+from electrain.files import inside
 
 NAME = "frequencies.npy"
 
@@ -18,7 +19,7 @@ def load(data_dir: str | Path) -> Int64[np.ndarray, " v"]:
 
     An array of Python objects is a pickle, and is refused.
     """
-    path, size = Path(data_dir) / NAME, Manifest.load(data_dir).vocab.size
+    path, size = inside(Path(data_dir), NAME), Manifest.load(data_dir).vocab.size
     try:
         # Mapped: what the header claims is held against the file's size before any memory is asked for.
         found = np.load(path, mmap_mode="r", allow_pickle=False)

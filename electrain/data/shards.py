@@ -14,6 +14,7 @@ from jaxtyping import Int64, Shaped, UInt32
 from electrain.data import blocks
 from electrain.data.manifest import Manifest, Shard
 from electrain.errors import UserError
+from electrain.files import inside
 
 _OPEN = 64  # shards mapped at once: each holds up to three descriptors, of which a process may have only 256
 # A split of more bytes than this is read without read-ahead, which fetches 128 KB for a row of 250 bytes: on a cold
@@ -64,6 +65,8 @@ class Shards:
         self.dtype = manifest.token_type
         listed = manifest.train if split == "train" else manifest.validation
         for shard in listed:
+            inside(folder, shard.file)
+            inside(folder, shard.index)
             self._check_size(shard.file, shard.tokens * self.dtype.itemsize)
             self._check_size(shard.index, shard.documents * 8)
         self.shards: tuple[Shard, ...] = tuple(shard for shard in listed if shard.span)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from electrain.data.untrusted import PROBE, check
 from electrain.errors import UserError, reason
 from electrain.vocab import Vocab
 
@@ -26,16 +27,23 @@ MAX_LENGTH = 512  # what the models here are trained for; only a default of the 
 
 
 def load_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
-    """A fast tokenizer of a folder, a tokenizer.json, or the Hub. UserError if there is none, or only a slow one."""
+    """A fast tokenizer of a folder, a tokenizer.json, or the Hub; no code from there runs.
+
+    UserError if there is none, only a slow one, or one that fails on text.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     name = str(name_or_path)
     path = Path(name).expanduser()
     try:
+        check(path)
         if path.is_file():
             tokenizer = _from_file(path)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name)
+            where = str(path) if path.is_dir() else name
+            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        if isinstance(tokenizer, PreTrainedTokenizerFast):
+            tokenizer.backend_tokenizer.encode(PROBE)
     except Exception as error:  # OSError, ValueError, or whatever the parser of a damaged file raises: not loadable
         raise UserError(
             f"{name}: no tokenizer could be loaded from there ({reason(error)}); check --tokenizer"
@@ -63,24 +71,29 @@ def vocab_of(tokenizer: "PreTrainedTokenizerFast") -> Vocab:
     Where there is no [UNK] (a tokenizer of bytes needs none), the id of [MASK] is given, which does not occur in text
     either.
     """
-    ids = {
-        role: number
-        for role, number in (
-            ("[PAD]", tokenizer.pad_token_id),
-            ("[CLS]", tokenizer.cls_token_id),
-            ("[SEP]", tokenizer.sep_token_id),
-            ("[MASK]", tokenizer.mask_token_id),
-        )
-        if isinstance(number, int)
-    }
+    name = tokenizer.name_or_path or type(tokenizer).__name__
+    try:
+        ids = {
+            role: number
+            for role, number in (
+                ("[PAD]", tokenizer.pad_token_id),
+                ("[CLS]", tokenizer.cls_token_id),
+                ("[SEP]", tokenizer.sep_token_id),
+                ("[MASK]", tokenizer.mask_token_id),
+            )
+            if isinstance(number, int)
+        }
+        special = {number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id}
+    except RecursionError as error:  # transformers looks up the number of what it does not know as that of [UNK]
+        raise UserError(
+            f"{name}: its token for the unknown is not among its tokens; choose another tokenizer"
+        ) from error
     if missing := [role for role in ("[PAD]", "[CLS]", "[SEP]", "[MASK]") if role not in ids]:
-        name = tokenizer.name_or_path or type(tokenizer).__name__
         raise UserError(
             f"{name}: the tokenizer has no {', '.join(missing)}; choose one made for masked language models, or leave "
             "--tokenizer out and one is trained on the corpus"
         )
     unk = tokenizer.unk_token_id if isinstance(tokenizer.unk_token_id, int) else ids["[MASK]"]
-    special = {number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id}
     return Vocab(
         size=max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1),
         pad=ids["[PAD]"],

@@ -1,5 +1,7 @@
 """The model card of a fine-tuned network."""
 
+from electrain import redaction
+from electrain.escaping import markdown
 from electrain.finetune.results import Result
 from electrain.finetune.task import Task
 
@@ -11,13 +13,13 @@ def card(task: Task, result: Result, model: str, steps: int) -> str:
         for split, scores in result.scores.items()
         for name, value in scores.items()
     ]
-    labels = f"Labels: {', '.join(task.labels)}.\n\n" if task.labels else ""
+    labels = f"Labels: {', '.join(map(markdown, task.labels))}.\n\n" if task.labels else ""
     return f"""---
 library_name: transformers
 tags: [electrain, {task.name}]
 ---
 
-# {task.name}, fine-tuned from {model}
+# {task.name}, fine-tuned from {markdown(redaction.text(model))}
 
 Made with `electrain finetune {task.name}`, seed {result.seed}, {steps:,} steps.
 

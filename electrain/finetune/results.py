@@ -106,14 +106,15 @@ def _is_result(tree: Any, first: Result | None) -> bool:
     if not isinstance(tree, dict) or tree.keys() != {item.name for item in fields(Result)}:
         return False
     scores = tree["scores"]
-    numbers = [tree["value"], tree["loss"], tree["examples_per_second"]]
+    numbers = [tree["value"], tree["examples_per_second"]]
     if not isinstance(scores, dict) or not all(isinstance(part, dict) for part in scores.values()):
         return False
     numbers += [value for part in scores.values() for value in part.values()]
     return (
         all(type(tree[name]) is int for name in ("seed", "steps"))
         and isinstance(tree["metric"], str)
-        and all((type(number) in (int, float) and abs(number) < 2**1000) or number != number for number in numbers)
+        and isinstance(tree["loss"], int | float)  # which may be NaN
+        and all(type(number) in (int, float) and abs(number) < 2**500 for number in numbers)
         and (first is None or {k: set(v) for k, v in scores.items()} == {k: set(v) for k, v in first.scores.items()})
     )
 

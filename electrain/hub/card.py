@@ -5,8 +5,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from electrain import redaction
 from electrain.data.manifest import NAME, Manifest, Source
 from electrain.errors import UserError
+from electrain.escaping import fenced, markdown
 from electrain.hub.weights import Model, Part
 from electrain.run import Record
 
@@ -17,10 +19,10 @@ _WHAT: dict[Part, str] = {
 }
 _LOAD: dict[Part, str] = {
     "discriminator": """from transformers import AutoModelForPreTraining, AutoTokenizer
-model, tokenizer = AutoModelForPreTraining.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
+model, tokenizer = AutoModelForPreTraining.from_pretrained({name}), AutoTokenizer.from_pretrained({name})
 print(model(**tokenizer("The cat sat on the moon.", return_tensors="pt")).logits.sigmoid())  # 1: replaced""",
     "generator": """from transformers import pipeline
-fill = pipeline("fill-mask", "{name}")
+fill = pipeline("fill-mask", {name})
 print(fill(f"The cat sat on the {{fill.tokenizer.mask_token}}."))""",
 }
 _LOAD["bert"] = _LOAD["generator"]
@@ -104,23 +106,23 @@ def card(facts: Facts) -> str:
     front = ["library_name: transformers"]
     front += ["pipeline_tag: fill-mask"] if facts.part != "discriminator" else []
     front += ["tags:", *(f"- {tag}" for tag in tags), "# license: yours to choose, before you publish"]
-    recipe = f", recipe `{facts.recipe}`" if facts.recipe else ""
+    recipe = f", recipe {markdown(facts.recipe)}" if facts.recipe else ""
+    name = json.dumps(facts.name)
     return "\n".join(
         [
             "---",
             *front,
             "---",
             "",
-            f"# {facts.recipe or facts.family}: {facts.part}",
+            f"# {markdown(facts.recipe or facts.family)}: {facts.part}",
             "",
             f"This is {_WHAT[facts.part]}. Pre-trained with electrain{recipe}.",
             f"{facts.parameters:,} parameters: {facts.sizes}.",
             "",
-            "```python",
-            _LOAD[facts.part].format(name=facts.name),
-            "```",
+            fenced(_LOAD[facts.part].format(name=name), "python"),
             "",
-            f'As sentence vectors, the mean of the token vectors: `SentenceTransformer("{facts.name}")`. They were not',
+            "As sentence vectors, the mean of the token vectors: "
+            f"`SentenceTransformer({name.replace('`', '')})`. They were not",
             "trained for similarity; fine-tune first.",
             "",
             "## Training",
@@ -139,7 +141,7 @@ def card(facts: Facts) -> str:
             "",
             "## Made with",
             "",
-            f"{facts.machine}; " + ", ".join(f"{name} {number}" for name, number in facts.versions.items()),
+            markdown(f"{facts.machine}; " + ", ".join(f"{name} {number}" for name, number in facts.versions.items())),
             "",
         ]
     )
@@ -156,11 +158,11 @@ def _manifest(record: Record) -> Manifest | None:
 
 
 def _repeat(command: str) -> list[str]:
-    return ["", "The same again:", "", "```", command, "```"] if command else []
+    return ["", "The same again:", "", fenced(redaction.text(command))] if command else []
 
 
 def _data(facts: Facts) -> list[str]:
-    digest = f"Checksum of the data's manifest (SHA-256): `{facts.data_sha256}`."
+    digest = f"Checksum of the data's manifest (SHA-256): {markdown(facts.data_sha256)}."
     if facts.sources is None:
         return ["The data folder was not at hand when this was written. " + digest]
     rows = [f"| {_cell(s.name)} | {s.documents:,} | {s.bytes:,} | {s.repeat:g} |" for s in facts.sources]
@@ -179,31 +181,32 @@ def _figures(facts: Facts) -> list[str]:
     if facts.metrics is None:
         return ["None were measured up to this step."]
     step, values = facts.metrics
-    rows = [f"| {_NAMES.get(name, name)} | {value:.4f} |" for name, value in values.items()]
+    rows = [f"| {_NAMES.get(name) or markdown(name)} | {value:.4f} |" for name, value in values.items()]
     return [f"At step {step:,}, on documents kept out of training:", "", "| figure | value |", "|---|---:|", *rows]
 
 
 def _cell(text: str) -> str:
-    """A name that cannot leave its cell: one line, no bar; of a path on a machine only the last part."""
+    """A name that cannot leave its cell; of a path on a machine only the last part."""
     name = text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if Path(text).is_absolute() else text
-    return " ".join(name.replace("|", "\\|").split())
+    return markdown(redaction.text(name))
 
 
 def _metrics(path: Path, step: int) -> tuple[int, dict[str, float]] | None:
     """The last held-out line at or before a step."""
     found = None
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError:  # a run that was moved without its metrics: the card says that there are none
         return None
     for text in lines:
         try:
             line = json.loads(text)
-        except ValueError:  # the last line of a process that was killed while it wrote
+        except (ValueError, RecursionError):  # the last line of a process that was killed while it wrote
             break
-        if line.get("kind") == "eval" and line["step"] <= step:
-            found = line
+        if isinstance(line, dict) and line.get("kind") == "eval":
+            at = line.get("step")
+            found = (at, line) if isinstance(at, int) and at <= step else found
     if found is None:
         return None
-    numbers = {k: float(v) for k, v in found.items() if k not in ("step", "kind") and isinstance(v, (int, float))}
-    return found["step"], numbers
+    pairs = [(k, v) for k, v in found[1].items() if k not in ("step", "kind") and isinstance(v, int | float)]
+    return found[0], {name: float(value) for name, value in pairs if abs(value) < 2**500}

@@ -88,9 +88,13 @@ class Figures:
         """Read a figures.json. UserError if it is none."""
         try:
             tree = json.loads(path.read_text())
-            return Figures(**{item.name: tree[item.name] for item in fields(Figures)})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); delete it, and it is made again") from error
+            made = Figures(**{item.name: tree[item.name] for item in fields(Figures)})
+            numbers = [value for name, value in vars(made).items() if name != "recipe" and value is not None]
+            if not isinstance(made.recipe, str) or not all(type(value) in (int, float) for value in numbers):
+                raise ValueError("its fields are not what they must be")
+            return made
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read ({reason(error)}); delete it, and it is made again") from error
 
 
 def counted(run: Run, out: Path) -> dict[str, Any]:

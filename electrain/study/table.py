@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from electrain.escaping import markdown as markdown_of
 from electrain.files import write
 from electrain.study.figures import Figures
 from electrain.tracking import say
@@ -90,11 +91,14 @@ def markdown(title: str, found: Sequence[Figures]) -> str:
     )
     for head, columns in parts:
         text += [f"## {head}", "", *_rows(("recipe", "runs", *(column.head for column in columns)))]
-        text += [_line((name, str(len(runs)), *(_mean(runs, c) for c in columns))) for name, runs in groups.items()]
+        text += [
+            _line((markdown_of(name), str(len(runs)), *(_mean(runs, c) for c in columns)))
+            for name, runs in groups.items()
+        ]
         text += [""]
     columns = (*COMMON, *OWN, *COST)
     text += ["## Every run", "", *_rows(("recipe", "seed", *(column.head for column in columns)))]
-    text += [_line((one.recipe, str(one.seed), *(_mean([one], c) for c in columns))) for one in found]
+    text += [_line((markdown_of(one.recipe), str(one.seed), *(_mean([one], c) for c in columns))) for one in found]
     text += ["", "Mean ± standard deviation over seeds (n - 1). What each figure is: electrain/study/figures.py.", ""]
     return "\n".join(text)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from electrain.escaping import printable
 from electrain.files import write
 from electrain.zeroshot.pairs import PARADIGMS, Paradigm
 
@@ -104,13 +105,16 @@ def save_pairs(paradigms: Sequence[Paradigm], scores: Float[np.ndarray, "n 2"], 
 def table(made: Results, title: str) -> "Table":
     """In per cent: every phenomenon, its paradigms below it, all at the end."""
     from rich.table import Table
+    from rich.text import Text
 
-    out = Table("", "pairs", "accuracy", "ties", title=title)
+    out = Table("", "pairs", "accuracy", "ties", title=Text(printable(title)))
     for column in out.columns[1:]:
         column.justify = "right"
 
     def row(name: str, one: Figure, style: str = "") -> None:
-        out.add_row(name, f"{one.pairs:,}", f"{100 * one.accuracy:.1f}", f"{100 * one.ties:.2f}", style=style)
+        out.add_row(
+            Text(printable(name)), f"{one.pairs:,}", f"{100 * one.accuracy:.1f}", f"{100 * one.ties:.2f}", style=style
+        )
 
     for name, whole in made.phenomena.items():
         row(name, whole, "bold")
