@@ -20,7 +20,7 @@ define CREATE_VENV
 	exit 1
 endef
 
-.PHONY: help quickstart test test-slow test-lowest lint format clean
+.PHONY: help quickstart test test-slow test-ray test-lowest lint format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -28,10 +28,13 @@ quickstart: .venv/.base ## from nothing to a trained model that notices a wrong 
 	@.venv/bin/electrain quickstart --out runs/quickstart $(ARGS)
 
 test: .venv/.dev ## the tests, but for the slow ones
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow and not ray" $(ARGS)
 
 test-slow: .venv/.dev ## the slow tests: compiled resume, real sizes, trainings of some hundred steps
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m slow $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "slow and not ray" $(ARGS)
+
+test-ray: .venv/.ray ## prepare on a Ray cluster of this machine; installs the extra, 240 MB
+	@.venv/bin/python -m pytest -m ray tests/data/test_engines.py $(ARGS)
 
 lint: .venv/.dev ## style and types
 	@.venv/bin/ruff check .
@@ -63,6 +66,11 @@ clean: ## remove the environments and caches; runs/ stays
 	@echo "Installing electrain and the tools of its developers into .venv (once; some minutes)"
 	@.venv/bin/python $(PIP) install --quiet -e '.[dev]' -c constraints.txt
 	@touch .venv/.base $@
+
+.venv/.ray: .venv/.dev
+	@echo "Installing Ray into .venv (once; half a minute)"
+	@.venv/bin/python $(PIP) install --quiet -e '.[dev,ray]' -c constraints.txt
+	@touch $@
 
 .venv-lowest/.python:
 	$(call CREATE_VENV,.venv-lowest)

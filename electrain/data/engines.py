@@ -4,10 +4,8 @@ All three are datatrove's executors with the same steps. A task that is done is 
 """
 
 import contextlib
-import importlib.util
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +17,7 @@ from copy import deepcopy
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.local import LocalPipelineExecutor
@@ -28,7 +26,7 @@ from datatrove.utils.logging import setup_default_logger
 
 from electrain.data.settings import Cluster
 from electrain.data.work import LOG, STOP, Resumable
-from electrain.errors import UserError
+from electrain.errors import reason
 
 SLURM_POLL_SECONDS = 5.0
 
@@ -129,9 +127,6 @@ def _run_slurm(
     """Submit the tasks as a job array, unless that of an earlier call is still there, and wait for it."""
     from datatrove.executor.slurm import SlurmPipelineExecutor
 
-    for program in ("sbatch", "squeue"):
-        if shutil.which(program) is None:
-            raise UserError(f"--engine slurm: {program} is not found; give the command where Slurm's programs are")
     executor = SlurmPipelineExecutor(
         list(steps),
         tasks=tasks,
@@ -169,25 +164,40 @@ def _slurm_knows(job: str) -> bool:
 
 def _run_ray(steps: Sequence[PipelineStep], tasks: int, workers: int, work: Path, cluster: Cluster) -> PipelineExecutor:
     """Run the tasks on the Ray cluster that RAY_ADDRESS names, or else on one that Ray starts on this machine."""
-    if importlib.util.find_spec("ray") is None:
-        raise UserError('--engine ray: Ray is not installed; install it with: pip install "ray[default]"')
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports to nobody
     import ray  # pyright: ignore[reportMissingImports]
     from datatrove.executor.ray import RayPipelineExecutor
 
     found = ray.is_initialized()
-    if not found:
-        ray.init(log_to_driver=False)
-    executor = RayPipelineExecutor(
-        list(steps),
-        tasks=tasks,
-        workers=workers or -1,
-        logging_dir=str(work / "datatrove"),
-        cpus_per_task=cluster.cpus,
-        mem_per_cpu_gb=cluster.memory_gb,
-    )
     try:
+        if not found:
+            ray.init(log_to_driver=False, include_dashboard=False)
+        _check_ray(ray.nodes(), cluster)
+        executor = RayPipelineExecutor(
+            list(steps),
+            tasks=tasks,
+            workers=workers or -1,
+            logging_dir=str(work / "datatrove"),
+            cpus_per_task=cluster.cpus,
+            mem_per_cpu_gb=cluster.memory_gb,
+        )
         executor.run()
+    except (ConnectionError, ray.exceptions.RaySystemError) as error:
+        raise Resumable(f"--engine ray: the cluster cannot be reached: {reason(error)}") from error
     finally:
         if not found:
             ray.shutdown()
     return executor
+
+
+def _check_ray(nodes: Sequence[dict[str, Any]], cluster: Cluster) -> None:
+    """Ray would wait for ever for a machine that is large enough for a task."""
+    wanted = cluster.cpus, cluster.cpus * cluster.memory_gb
+    sizes = [node["Resources"] for node in nodes if node["Alive"]]
+    sizes = [(size.get("CPU", 0), size.get("memory", 0) / 2**30) for size in sizes]
+    if not any(cpus >= wanted[0] and memory >= wanted[1] for cpus, memory in sizes):
+        cpus, memory = max(sizes, default=(0, 0))
+        raise Resumable(
+            f"--engine ray: a task asks for {wanted[0]} CPUs and {wanted[1]} GB, and the largest machine of the "
+            f"cluster has {cpus:.0f} CPUs and {memory:.1f} GB for tasks; lower --cluster.cpus or --cluster.memory-gb"
+        )

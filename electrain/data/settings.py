@@ -1,7 +1,9 @@
 """What a person can choose about `electrain prepare`; the docstring under a field is its help."""
 
+import importlib.util
 import math
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -99,6 +101,15 @@ class Prepare:
             raise UserError(f"--tokenizer-sample {self.tokenizer_sample}: must be at least 1000000 bytes")
         if self.engine == "slurm" and not self.cluster.partition:
             raise UserError("--engine slurm: name the partition with --cluster.partition")
+        for program in ("sbatch", "squeue") if self.engine == "slurm" else ():
+            if shutil.which(program) is None:
+                raise UserError(f"--engine slurm: {program} is not found; give the command where Slurm's programs are")
+        if self.engine == "ray" and importlib.util.find_spec("ray") is None:
+            raise UserError('--engine ray: Ray is not installed; install it with: pip install "electrain[ray]"')
+        for name in ("cpus", "memory_gb"):
+            if getattr(self.cluster, name) < 1:
+                flag = name.replace("_", "-")
+                raise UserError(f"--cluster.{flag} {getattr(self.cluster, name)}: must be at least 1")
         if self.engine != "local" and self.workers == 0 and self.corpus == (BUILTIN,):
             raise UserError("--corpus builtin is a matter of seconds on this machine; leave --engine out")
 

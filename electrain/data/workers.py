@@ -14,8 +14,10 @@ def main_unseen() -> Iterator[None]:
     """
     main = sys.modules["__main__"]
     kept = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
-    for name in kept:
-        setattr(main, name, None)
+    # multiprocessing wants a __spec__, if only None; Ray takes a __file__ that is there for a path.
+    main.__spec__ = None
+    if "__file__" in kept:
+        del main.__file__
     try:
         yield
     finally:

@@ -65,12 +65,20 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "submitted"
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 def test_slurm_writes_what_this_machine_writes(settings: Prepare, slurm: Path) -> None:
     here = prepare(settings)
     cluster = Cluster(partition="long", time="01:30:00", memory_gb=3)
     there = replace(settings, engine="slurm", cluster=cluster, workers=5, out=settings.out.with_name("slurm"))
-    assert prepare(there) == here
+    assert prepare(there) == here and len(here.train) > 1
+    assert contents(there.out) == contents(settings.out)
+    for submitted in slurm.glob("script.*"):
+        subprocess.run(["bash", "-n", submitted], check=True)
     script = (slurm / "script.0").read_text()
     for line in ("partition=long", "time=01:30:00", "mem-per-cpu=3G", f"array=0-{len(here.train) - 1}%5"):
         assert f"#SBATCH --{line}\n" in script
@@ -96,21 +104,93 @@ def test_a_slurm_job_that_dies_keeps_the_work(settings: Prepare, slurm: Path, tm
 
 
 def test_an_engine_that_is_not_there_is_named(settings: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("ray") is None:
-        with pytest.raises(UserError, match="Ray is not installed; install it with"):
-            prepare(replace(settings, engine="ray"))
-        assert not settings.out.exists()
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'Ray is not installed; install it with: pip install "electrain\[ray\]"'):
+        prepare(replace(settings, engine="ray"))
     with pytest.raises(UserError, match="sbatch is not found"):
         prepare(replace(settings, engine="slurm", cluster=Cluster(partition="long")))
     assert not settings.out.exists()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-def test_ray_writes_what_this_machine_writes(settings: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_an_engine_that_is_not_there_costs_no_work(settings: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done on this machine outlives a call that names an engine in vain."""
+    monkeypatch.setattr(engines, "run_tasks", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(settings)
+    before = contents(settings.out)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(UserError, match="sbatch is not found"):
+        prepare(replace(settings, engine="slurm", cluster=Cluster(partition="long")))
+    assert contents(settings.out) == before and before
+
+
+@pytest.mark.parametrize("name", ["cpus", "memory_gb"])
+def test_a_task_needs_something(name: str, settings: Prepare) -> None:
+    with pytest.raises(UserError, match=f"--cluster.{name.replace('_', '-')} 0: must be at least 1"):
+        prepare(replace(settings, cluster=Cluster(**{name: 0})))
+
+
+def test_a_cluster_without_a_large_enough_machine_is_refused() -> None:
+    """The sizes must be of one machine, and of one that lives."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 64.0, "memory": 8.0 * 2**30}},
+        {"Alive": True, "Resources": {"CPU": 2.0, "memory": 16.0 * 2**30}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "memory": 512.0 * 2**30}},
+    ]
+    engines._check_ray(nodes, Cluster(cpus=2, memory_gb=8))
+    with pytest.raises(UserError, match=r"asks for 4 CPUs and 16 GB, .* has 64 CPUs and 8.0 GB.*--cluster.memory-gb"):
+        engines._check_ray(nodes, Cluster(cpus=4, memory_gb=4))
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason='Ray is not installed: pip install "electrain[ray]"'
+)
+def test_ray_writes_what_this_machine_writes(
+    settings: Prepare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a local cluster: the same bytes, and bad input in the same one line."""
+    import ray  # pyright: ignore[reportMissingImports]
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # Ray's workers inherit it
     here = prepare(settings)
-    assert prepare(replace(settings, engine="ray", workers=2, out=settings.out.with_name("ray"))) == here
+    cluster = Cluster(memory_gb=1)
+    there = replace(settings, engine="ray", workers=2, cluster=cluster, out=settings.out.with_name("ray"))
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    try:
+        assert prepare(there) == here and len(here.train) > 1
+        assert contents(there.out) == contents(settings.out)
+        (tmp_path / "x.txt").write_bytes(b"good\n\nb\xffd")
+        with pytest.raises(UserError, match=r"x.txt: invalid UTF-8 at byte 7 \(0xff\)"):
+            prepare(replace(there, out=tmp_path / "bad"))
+        assert not (tmp_path / "bad").exists() and ray.is_initialized()  # it was not ours to end
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason='Ray is not installed: pip install "electrain[ray]"'
+)
+def test_the_command_line_starts_a_ray_of_its_own(settings: Prepare) -> None:
+    """One task, for the command line cuts no smaller ones: the same tokens in one file."""
+    prepare(settings)
+    out = settings.out.with_name("ray")
+    words = ["prepare", "--corpus", *settings.corpus, "--out", out, "--documents", "blank-lines", "--validation", 0.1]
+    words += ["--tokenizer", settings.tokenizer, "--engine", "ray", "--cluster.memory-gb", 1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "electrain", *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    made = {name: content for name, content in contents(out).items() if name.startswith("tokenizer")}
+    assert made == {name: content for name, content in contents(settings.out).items() if name.startswith("tokenizer")}
+    assert tokens(out) == tokens(settings.out)
+
+
+def tokens(folder: Path) -> bytes:
+    """The token files of the training part, one after the other, however many there are."""
+    return b"".join(path.read_bytes() for path in sorted((folder / "train").glob("*.ds")))
 
 
 SCRIPT = """
