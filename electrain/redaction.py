@@ -11,7 +11,7 @@ _VARIABLE = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.I
 _OPTION = re.compile(r"^--?[\w.-]*(token|api[-_]?key|secret|password|passwd|credentials?)$", re.IGNORECASE)
 _WORTH = 8  # characters: a shorter value of a variable would be found by chance
 _FORMS = (
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # user:password@ of an address
+    re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=:/)[^/\s@]+(?=@)"),  # user:password@ of an address; as a path it has one /
     re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{16,}"),  # Hugging Face
     re.compile(r"\bwandb_v1_[\w-]{16,}"),  # Weights & Biases, new and old
     re.compile(r"(?<![0-9a-f/])[0-9a-f]{40}(?![0-9a-f/])"),  # in a path it is a commit's

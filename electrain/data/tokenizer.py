@@ -44,7 +44,9 @@ def load_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
             tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         if isinstance(tokenizer, PreTrainedTokenizerFast):
             tokenizer.backend_tokenizer.encode(PROBE)
-    except Exception as error:  # OSError, ValueError, or whatever the parser of a damaged file raises: not loadable
+    except BaseException as error:  # OSError, ValueError, or whatever the parser of a damaged file raises
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of native code
+            raise
         raise UserError(
             f"{name}: no tokenizer could be loaded from there ({reason(error)}); check --tokenizer"
         ) from error

@@ -152,7 +152,7 @@ def _manifest(record: Record) -> Manifest | None:
     try:
         manifest = Manifest.load(record.data)
         digest = hashlib.sha256((Path(record.data) / NAME).read_bytes()).hexdigest()
-    except (UserError, OSError):
+    except (UserError, OSError, ValueError):  # ValueError: no path at all
         return None
     return manifest if digest == record.data_sha256 else None
 

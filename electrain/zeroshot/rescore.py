@@ -45,4 +45,8 @@ def _group(line: str, where: str) -> tuple[dict[str, Any], list[str]]:
         "".join(candidates).encode()
     except UnicodeEncodeError as error:  # an escape of half a character: valid JSON, but no text
         raise UserError(f"{where}: a candidate holds half a character ({error.reason}); mend it") from error
+    try:
+        json.dumps(held, ensure_ascii=False).encode()  # as it will be written
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: holds half a character beside its candidates ({error.reason}); mend it") from error
     return held, candidates
