@@ -20,7 +20,7 @@ define CREATE_VENV
 	exit 1
 endef
 
-.PHONY: help quickstart test test-slow test-ray test-lowest lint format clean
+.PHONY: help quickstart test test-slow test-ray test-lowest lint audit format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -40,6 +40,9 @@ lint: .venv/.dev ## style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright --warnings
+
+audit: .venv/.dev ## known vulnerabilities of the versions in constraints.txt; needs the network
+	@.venv/bin/python .ci/audit.py
 
 format: .venv/.dev ## bring the style in order
 	@.venv/bin/ruff check --fix .
