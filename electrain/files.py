@@ -1,5 +1,6 @@
 """Files that are whole or not there: written beside, synced, renamed."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def write(path: Path, content: bytes) -> None:
         beside.replace(path)
         sync(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that takes nothing does not give anything up either
+            beside.unlink()
         raise UserError(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
 
 

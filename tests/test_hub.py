@@ -202,7 +202,7 @@ def a_run(folder: Path, tokenizer: Path, config: System.Config, steps: tuple[int
     data.mkdir()
     shard = Shard("train/00000.ds", 900, 7, "0" * 64, "0" * 64, 2.0)
     source = Source("/somewhere/on/a/disk/my|corpus.txt", 2.0, 7, 4321)
-    Manifest("uint16", vocab, "0" * 64, (shard,), (), (source,), 0.0, "", "0" * 64).save(data)
+    Manifest("uint16", vocab, "", (shard,), (), (source,), 0.0, "", "").save(data)
     digest = hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
     run = Run(config, recipe="electra_tiny", steps=100, batch=4, length=16)
     command = "electrain pretrain electra_tiny --data data --out run"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from electrain.data.frequencies import NAME as FREQUENCIES
-from electrain.data.manifest import Manifest, Shard, Source
+from electrain.data.manifest import TOKENIZER, Manifest, Shard, Source
 from electrain.data.pieces import Piece
 from electrain.data.settings import Prepare
 from electrain.data.tokenizer import load_tokenizer, vocab_of
@@ -94,7 +94,7 @@ def finish(
     manifest = Manifest(
         dtype=dtype,
         vocab=vocab,
-        tokenizer_sha256=_sha256(out / "tokenizer/tokenizer.json"),
+        tokenizer_sha256=_sha256(out / TOKENIZER),
         train=tuple(train),
         validation=tuple(validation),
         sources=_sources(settings, identity, tasks, found),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from electrain.data.manifest import NAME, Manifest
-from electrain.data.work import NO_SPACE, STOP, WORK, Resumable, replace
+from electrain.data.work import NO_SPACE, REFUSED, STOP, WORK, Resumable, replace
 from electrain.errors import UserError
 from electrain.lock import locked
 
@@ -82,9 +82,12 @@ def working(out: Path, identity: Mapping[str, object]) -> Iterator[Path]:
             _remove(out, keep_folder=there)
             raise
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno in NO_SPACE:
+                raise no_space(out) from error
+            if error.errno not in REFUSED:
                 raise
-            raise _of_disk(out, error) from error
+            where = error.filename or out
+            raise Resumable(f"{where}: {error.strerror or error}; see to it and give the same command again") from error
         shutil.rmtree(work)
 
 

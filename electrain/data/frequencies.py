@@ -19,7 +19,9 @@ def load(data_dir: str | Path) -> Int64[np.ndarray, " v"]:
 
     An array of Python objects is a pickle, and is refused.
     """
-    path, size = inside(Path(data_dir), NAME), Manifest.load(data_dir).vocab.size
+    path, manifest = inside(Path(data_dir), NAME), Manifest.load(data_dir)
+    manifest.check(data_dir, NAME, manifest.frequencies_sha256)
+    size = manifest.vocab.size
     try:
         # Mapped: what the header claims is held against the file's size before any memory is asked for.
         found = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -19,6 +19,7 @@ T = TypeVar("T", bool, int, float, str, list, dict)
 
 VERSION = 1
 NAME = "manifest.json"
+TOKENIZER = "tokenizer/tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class Manifest:
     """Everything that training has to know of a data folder, and what a person wants to know of it.
 
     dtype:               type of the token files, little-endian: "uint16" or "uint32"
-    tokenizer_sha256:    of the tokenizer file that made the tokens
+    tokenizer_sha256:    of the tokenizer file that made the tokens; empty where it was not hashed
     split:               how the validation documents were chosen, in words
     summary:             counts for people: documents, tokens, words, unknown, longest, dropped {reason: n}, ...
-    frequencies_sha256:  of frequencies.npy
+    frequencies_sha256:  of frequencies.npy; empty likewise
     """
 
     dtype: Literal["uint16", "uint32"]
@@ -124,6 +125,16 @@ class Manifest:
                 f"{path}: damaged ({error}); run electrain prepare again, or copy the file again"
             ) from error
         return manifest
+
+    def check(self, data_dir: str | Path, name: str, sha256: str) -> None:
+        """UserError if a small file of the folder is another than the manifest says; a missing one is not wrong."""
+        path = Path(data_dir) / name
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return
+        if sha256 and found != sha256:
+            raise UserError(f"{path}: damaged, its SHA-256 is not the manifest's; copy it again, or prepare again")
 
     def save(self, data_dir: str | Path) -> None:
         """Write DATA/manifest.json: beside it first, synced, then renamed, so that it is whole or not there.

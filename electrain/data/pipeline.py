@@ -207,11 +207,11 @@ class _Writer:
                 final_name.unlink(missing_ok=True)  # of an earlier pass with another split
             Path(f"{path}{blocks.SUFFIX}").unlink(missing_ok=True)
             return None
+        blocks.save(path, self._hash.hexdigest(), blocks.summed(self.folder / f".{self.name}")[1])
         for hidden, final_name in names:
             with open(hidden, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(hidden, final_name)
-        blocks.save(path, self._hash.hexdigest(), blocks.summed(path)[1])
         index = hashlib.sha256(Path(f"{path}.index").read_bytes()).hexdigest()
         return {
             "tokens": self.tokens,

@@ -6,6 +6,8 @@ that can be wrong with the input without reading it all is found before anything
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -109,7 +111,12 @@ def _sample(pieces: Sequence[Piece], layout: Layout, rules: Rules, limit: int) -
 
 def _save(tokenizer: "PreTrainedTokenizerFast", out: Path, work: Path) -> None:
     fresh = work / "tokenizer"
-    tokenizer.save_pretrained(str(fresh))
+    try:
+        tokenizer.save_pretrained(str(fresh))
+    except Exception as error:  # tokenizers has nothing narrower for a disk that refuses
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(fresh)) from error
     fresh.rename(out / "tokenizer")
 
 

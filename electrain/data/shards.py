@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped, UInt32
 
 from electrain.data import blocks
-from electrain.data.manifest import Manifest, Shard
+from electrain.data.manifest import TOKENIZER, Manifest, Shard
 from electrain.errors import UserError
 from electrain.files import inside
 
@@ -48,11 +48,12 @@ class Shards:
     def open(
         cls, data_dir: str | Path, split: Literal["train", "validation"] = "train", verify: bool = False
     ) -> "Shards":
-        """Check every file's size against the manifest; with `verify`, read all: hashes, ids, document ends.
+        """Check every file's size and the tokenizer against the manifest; `verify`: read all, hashes, ids, ends.
 
         UserError if the manifest or a file is missing, damaged, or of another size.
         """
         opened = cls(Path(data_dir), Manifest.load(data_dir), split)
+        opened.manifest.check(data_dir, TOKENIZER, opened.manifest.tokenizer_sha256)
         if verify:
             for shard in opened.shards:
                 opened._verify(shard)

@@ -19,7 +19,8 @@ from electrain.errors import UserError
 WORK = ".work"
 LOG = "log.txt"
 STOP = "stop"
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE)  # what else a disk says that takes nothing
 
 
 class Resumable(UserError):

@@ -351,14 +351,15 @@ def test_killed_midway_it_goes_on_where_it_was(settings: Prepare, tmp_path: Path
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py"), once.corpus[0], str(once.out), once.tokenizer]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE) as process:
-        tasks = once.out / ".work/tasks"
+        tasks = once.out / ".work/datatrove/completions"
         waited = time.monotonic()
-        while process.poll() is None and not list(tasks.glob("*.json")):
+        while process.poll() is None and not list(tasks.glob("*")):
             assert time.monotonic() - waited < 60
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert not (once.out / "manifest.json").exists()
-    done = {path: path.stat().st_mtime_ns for path in (once.out / "train").glob("0*.ds")}
+    finished = [once.out / f"train/{task.name}.ds" for task in tasks.iterdir()]
+    done = {path: path.stat().st_mtime_ns for path in finished if path.exists()}
     assert 1 <= len(done) < len(whole.train)
     with refused(r"unfinished preparation of another kind \(other validation\)", once.out):
         prepare(replace(once, validation=0.1))
