@@ -33,7 +33,7 @@ for single in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ[single] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from fuzz.work import Chunk, Finding, Tally, all_targets, attempt, lay, work  # noqa: E402
+from fuzz.work import Chunk, Finding, Tally, all_targets, lay, work  # noqa: E402
 
 SECONDS = 4.0  # of a chunk, about
 STARTING = 300.0  # seconds that a worker may take to import
@@ -55,6 +55,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", metavar="TARGET", help="some targets; all of --inputs are theirs")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=120.0, help="after which no more inputs are begun")
     parser.add_argument("--limit", type=float, default=30.0, help="seconds for one input")
     parser.add_argument("--show", nargs=2, metavar=("TARGET", "NUMBER"), help="one input, and what comes of it")
     parser.add_argument("--out", type=Path, help="JSON file of the counts")
@@ -92,12 +93,13 @@ def conduct(base: Path, args: argparse.Namespace) -> int:
     chosen = [target for name, target in targets.items() if not args.only or name in args.only]
     whole = sum(target.inputs for target in chosen)
     counts = {target.name: max(1, round(args.inputs * target.inputs / whole)) for target in chosen}
-    sizes = {target.name: max(5, min(20_000, target.inputs // 40)) for target in chosen}
+    sizes = {target.name: max(5, target.inputs // 40) for target in chosen}
     chunks = [
         Chunk(name, first, min(first + sizes[name], count))
         for name, count in counts.items()
         for first in range(0, count, sizes[name])
     ]
+    chunks.sort(key=lambda chunk: chunk.last / counts[chunk.target])  # where time runs out, all are as far
     tallies = {target.name: Tally() for target in chosen}
     began = time.monotonic()
     serve(base, chunks, tallies, args)
@@ -147,9 +149,11 @@ _COUNTS = ("tried", "refused", "accepted")
 def serve(base: Path, chunks: list[Chunk], tallies: dict[str, Tally], args: argparse.Namespace) -> None:
     """Hand chunks to workers. One that hangs or dies is replaced, and its chunk done again around that input."""
     waiting, workers = chunks[::-1], [_start(base, number, args.seed) for number in range(args.workers)]
-    said = time.monotonic()
+    began = said = time.monotonic()
     try:
         while waiting or any(worker.chunk for worker in workers):
+            if time.monotonic() - began > 60 * args.minutes:
+                waiting.clear()
             for number, worker in enumerate(workers):
                 if worker.pipe.poll(0.05 if worker.process.is_alive() else 0):
                     try:
@@ -210,18 +214,17 @@ def show(base: Path, seed: int, name: str, number: int) -> int:
     print(f"{name} {number}: {file}, {'not there' if content is None else f'{len(content)} bytes'}", file=sys.stderr)
     sys.stdout.buffer.write(content or b"")
     sys.stdout.buffer.flush()
-    folder, tally = base / "here", Tally()
+    folder = base / "here"
     lay(target, folder)
-    if content is not None:
-        (folder / file).write_bytes(content)
-        try:
-            target.call(folder, file)
-        except BaseException:  # shown, whatever it is
-            print(file=sys.stderr)
-            traceback.print_exc()
+    if content is None:
+        (folder / file).unlink()
     else:
-        attempt(target, folder, seed, number, tally)
-        print(tally, file=sys.stderr)
+        (folder / file).write_bytes(content)
+    try:
+        target.call(folder, file)
+    except BaseException:  # shown, whatever it is
+        print(file=sys.stderr)
+        traceback.print_exc()
     return 0
 
 

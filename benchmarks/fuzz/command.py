@@ -54,7 +54,7 @@ OPTIONS = (*sorted({word for words in COMMANDS for word in words if word.startsw
 def targets(world: Path) -> list[Target]:
     return [
         Target(
-            "command", "command line", 2_500, {"texts.txt": TEXT[:600].encode(), "argv": b""}, {"argv": "text"},
+            "command", "command line", 1_200, {"texts.txt": TEXT[:600].encode(), "argv": b""}, {"argv": "text"},
             command, whole=True, make=words,
         )
     ]  # fmt: skip

@@ -49,21 +49,21 @@ def targets(world: Path) -> list[Target]:
     }
     figures = {"figures.json": json.dumps(vars(Figures("tiny", 0))).encode()}
     return [
-        Target("manifest", "manifest of data", 120_000, data, {"manifest.json": "json"}, manifest, seal_manifest),
-        Target("shards", "token files, indices, frequencies", 15_000, data, shards, tokens),
-        Target("cache.json", "a cache", 60_000, caches, {"cache/cache.json": "json"}, proposals, seal_cache),
-        Target("records", "records of a cache", 10_000, caches, records, proposals),
-        Target("run.json", "run.json", 60_000, {"run.json": run["run.json"]}, {"run.json": "json"}, record),
+        Target("manifest", "manifest of data", 50_000, data, {"manifest.json": "json"}, manifest, seal_manifest),
+        Target("shards", "token files, indices, frequencies", 3_000, data, shards, tokens),
+        Target("cache.json", "a cache", 30_000, caches, {"cache/cache.json": "json"}, proposals, seal_cache),
+        Target("records", "records of a cache", 3_000, caches, records, proposals),
+        Target("run.json", "run.json", 30_000, {"run.json": run["run.json"]}, {"run.json": "json"}, record),
         Target(
-            "run", "run folder: run.json, checkpoint, tokenizer", 1_500, run,
+            "run", "run folder: run.json, checkpoint, tokenizer", 400, run,
             {"run.json": "json", **dict.fromkeys(weights, "bytes"), **dict.fromkeys(plain, "json")}, run_folder,
         ),
         Target(
-            "results", "fine-tunings", 40_000, results, {"task.json": "json", "results.jsonl": "jsonl"}, tuned,
+            "results", "fine-tunings", 30_000, results, {"task.json": "json", "results.jsonl": "jsonl"}, tuned,
         ),
-        Target("figures.json", "figures of a study", 30_000, figures, {"figures.json": "json"}, study),
+        Target("figures.json", "figures of a study", 50_000, figures, {"figures.json": "json"}, study),
         Target(
-            "metrics.jsonl", "log of a run, for a study", 20_000,
+            "metrics.jsonl", "log of a run, for a study", 10_000,
             {name: run[name] for name in ("run.json", "metrics.jsonl")}, {"metrics.jsonl": "jsonl"}, log,
         ),
     ]  # fmt: skip

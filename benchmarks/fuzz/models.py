@@ -19,10 +19,10 @@ def targets(world: Path) -> list[Target]:
     both = {f"model/{name}": content for name, content in tree_of(world / "generator").items()}
     both |= {f"tokenizer/{name}": content for name, content in tree_of(world / "data/tokenizer").items()}
     return [
-        Target("config.json", "configuration of a transformers folder", 8_000, model, {"config.json": "json"}, sizes),
-        Target("model", "transformers folder: weights, tokenizer", 1_500, model, kinds, whole),
+        Target("config.json", "configuration of a transformers folder", 4_000, model, {"config.json": "json"}, sizes),
+        Target("model", "transformers folder: weights, tokenizer", 400, model, kinds, whole),
         Target(
-            "generator", "transformers folder of a frozen generator", 700, both,
+            "generator", "transformers folder of a frozen generator", 250, both,
             {"model/config.json": "json", "model/model.safetensors": "bytes", "model/tokenizer.json": "json"}, frozen,
         ),
     ]  # fmt: skip

@@ -33,7 +33,7 @@ from fuzz.world import SENTENCES
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PASSAGE = "The cat sat on the mat in Paris. Nobody liked the films of 1999 — naïve, they said."
+PASSAGE = "The cat sat on the mat in Paris, naïve."
 SQUAD = {
     "version": "v2.0",
     "data": [
@@ -63,21 +63,17 @@ MRQA = "\n".join(
     )
 ).encode()  # fmt: skip
 SAID, ODDS = {"q1": "cat", "q2": "Paris", "q3": ""}, {"q1": -3.5, "q2": 0.25, "q3": 4}
-CSV = "id,text,label,score\n" + "".join(
-    f'{n},"{s}, ""{n}""",{"yes" if n % 2 else "no"},{n / 2}\n' for n, s in enumerate(SENTENCES * 3)
-)
-TABLE = [
-    {"idx": n, "sentence1": s, "sentence2": SENTENCES[n % 3], "label": n % 2, "score": n / 3}
-    for n, s in enumerate(SENTENCES * 3)
-]
-TSV = "index\tsentence\tlabel\n" + "".join(f"{n}\t{s}\t{n % 2}\n" for n, s in enumerate(SENTENCES * 2))
+ROWS = tuple((number, f"{text[:20]} {number}") for number, text in enumerate(SENTENCES * 2))
+CSV = "id,text,label,score\n" + "".join(f'{n},"{s}, ""{n}""",{"yes" if n % 2 else "no"},{n / 2}\n' for n, s in ROWS)
+TABLE = [{"idx": n, "sentence1": s, "sentence2": SENTENCES[n % 3], "label": n % 2, "score": n / 3} for n, s in ROWS]
+TSV = "index\tsentence\tlabel\n" + "".join(f"{n}\t{s}\t{n % 2}\n" for n, s in ROWS[:4])
 CONLL = "-DOCSTART- -X- O\n\nThe DT O\ncat NN B-PER\n\nParis NNP B-LOC\nis VB O\nnaïve JJ O\n".encode()
 TAGS = [{"tokens": ["The", "cat"], "ner_tags": ["O", "B-PER"]}, {"tokens": ["Paris"], "ner_tags": ["B-LOC"]}]
 BLIMP = "\n".join(
     json.dumps(
         {"sentence_good": s, "sentence_bad": s[::-1], "UID": "x_1", "linguistics_term": "binding", "pairID": str(n)}
     )
-    for n, s in enumerate(SENTENCES)
+    for n, s in ROWS[:2]
 ).encode()
 LINES = b'{"candidates": ["one", "another"], "id": 7}\nthis\tor that\n\n{"candidates": []}\n'
 
@@ -107,46 +103,47 @@ def targets(world: Path) -> list[Target]:
     own = {"train.csv": CSV.encode(), "dev.csv": CSV.encode(), "pairs.jsonl": _lines(TABLE)}
     tagged = {"train.conll": CONLL, "dev.conll": CONLL, "train.jsonl": _lines(TAGS), "dev.jsonl": _lines(TAGS)}
     return [
-        Target("squad", "SQuAD's JSON", 100_000, {"a.json": squad}, {"a.json": "json"}, lambda f, n: read(f / n)),
-        Target("mrqa", "MRQA's jsonl", 60_000, {"a.jsonl": MRQA}, {"a.jsonl": "jsonl"}, lambda f, n: read(f / n)),
+        Target("squad", "SQuAD's JSON", 130_000, {"a.json": squad}, {"a.json": "json"}, lambda f, n: read(f / n)),
+        Target("mrqa", "MRQA's jsonl", 70_000, {"a.jsonl": MRQA}, {"a.jsonl": "jsonl"}, lambda f, n: read(f / n)),
         Target(
-            "predictions", "files of answers and odds", 60_000, predictions, dict.fromkeys(predictions, "json"), scored,
+            "predictions", "files of answers and odds", 40_000, predictions, dict.fromkeys(predictions, "json"), scored,
         ),
         Target(
-            "squad task", "questions to windows", 3_000, {"train.json": squad, "dev.json": squad},
+            "squad task", "questions to windows", 2_000, {"train.json": squad, "dev.json": squad},
             {"train.json": "json", "dev.json": "json"}, squad_task(tokenizer, vocab),
         ),
-        Target("table", "tables: csv, tsv, jsonl, json", 100_000, tables, kinds, lambda f, n: read_table(f / n)),
+        Target("table", "tables: csv, tsv, jsonl, json", 110_000, tables, kinds, lambda f, n: read_table(f / n)),
         Target(
-            "table.parquet", "tables: parquet", 8_000, {"a.parquet": columns}, {"a.parquet": "bytes"},
+            "table.parquet", "tables: parquet", 4_000, {"a.parquet": columns}, {"a.parquet": "bytes"},
             lambda f, n: read_table(f / n),
         ),
         Target(
-            "glue", "GLUE's tables, encoded", 6_000, {**glue, **dev},
+            "glue", "GLUE's tables, encoded", 2_000, {**glue, **dev},
             {name: "bytes" if "parquet" in name else "text" if name[-1] != "l" else "jsonl" for name in glue},
             glue_task(tokenizer, vocab),
         ),
         Target(
-            "own table", "own tables as tasks", 6_000, own,
+            "own table", "own tables as tasks", 1_500, own,
             {"train.csv": "text", "dev.csv": "text", "pairs.jsonl": "jsonl"}, own_task(tokenizer, vocab),
         ),
         Target(
-            "conll", "CoNLL's columns", 90_000, {"a.conll": CONLL}, {"a.conll": "text"}, lambda f, n: read_conll(f / n),
+            "conll", "CoNLL's columns", 130_000, {"a.conll": CONLL}, {"a.conll": "text"},
+            lambda f, n: read_conll(f / n),
         ),
         Target(
-            "tags", "tables of lists of words and tags", 30_000, {"a.jsonl": _lines(TAGS)}, {"a.jsonl": "jsonl"},
+            "tags", "tables of lists of words and tags", 70_000, {"a.jsonl": _lines(TAGS)}, {"a.jsonl": "jsonl"},
             lambda f, n: of_table(read_table(f / n)),
         ),
         Target(
-            "tagging", "tagged text as a task", 4_000, tagged,
+            "tagging", "tagged text as a task", 2_000, tagged,
             {"train.conll": "text", "dev.conll": "text", "train.jsonl": "jsonl", "dev.jsonl": "jsonl"},
             tagging_task(tokenizer, vocab),
         ),
         Target(
-            "blimp", "minimal pairs", 80_000, blimp, {"x_1.jsonl": "jsonl", "y.jsonl.gz": "bytes"},
+            "blimp", "minimal pairs", 100_000, blimp, {"x_1.jsonl": "jsonl", "y.jsonl.gz": "bytes"},
             lambda f, n: pairs.read(str(f)),
         ),
-        Target("blimp table", "minimal pairs, judged and shown", 6_000, blimp, {"x_1.jsonl": "jsonl"}, judged),
+        Target("blimp table", "minimal pairs, judged and shown", 2_000, blimp, {"x_1.jsonl": "jsonl"}, judged),
         Target("lines", "lines to score, candidates", 60_000, {"a": LINES}, {"a": "jsonl"}, candidates),
     ]  # fmt: skip
 

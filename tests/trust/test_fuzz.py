@@ -1,4 +1,4 @@
-"""The fuzzer: its inputs are repeatable and differ, it notices what must not come out, and a short run of it is clean."""
+"""The fuzzer: inputs are repeatable and differ, what must not come out is noticed, a short run is clean."""
 
 import json
 import subprocess
@@ -11,10 +11,10 @@ import pytest
 from electrain.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-READERS = (
-    "text packed jsonl parquet tokenizer.json manifest shards cache.json results squad mrqa predictions table glue conll "
-    "tags blimp lines config.json command"
-)
+READERS = """
+text packed jsonl parquet tokenizer.json manifest shards cache.json results squad mrqa predictions table glue conll tags
+blimp lines config.json command
+"""
 
 
 @pytest.fixture
