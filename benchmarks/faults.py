@@ -3,7 +3,8 @@
     python benchmarks/faults.py                                 # everything: some 20 minutes on one core
     python benchmarks/faults.py --only kill damage --tries 0.1  # some cases, a tenth of the tries
 
-A line a case: tries, losses, and what was noticed; --out writes all of it as JSON. Exit code 1 if anything was lost.
+A line a case: tries, losses, and what was noticed. --out writes it as JSON after every case, beside what other cases
+have left there. Exit code 1 if anything was lost.
 Processes are real, forked from one that has imported electrain (faults/process.py); all else is in faults/.
 """
 
@@ -36,11 +37,11 @@ class Case(NamedTuple):
 # Those with several ranks (one killed, one that stands still and is named by a time-out) are rows like any other.
 CASES = (
     Case("kill: pretrain, SIGKILL", 100, kills.pretrain),
-    Case("kill: pretrain, SIGTERM and Ctrl-C", 15, kills.stopped),
-    Case("kill: prepare, SIGKILL", 10, partial(kills.verb, name="prepare")),
-    Case("kill: cache, SIGKILL", 10, partial(kills.verb, name="cache")),
-    Case("kill: finetune, SIGKILL", 6, partial(kills.verb, name="finetune")),
-    Case("kill: study, SIGKILL", 3, partial(kills.verb, name="study")),
+    Case("kill: pretrain, SIGTERM and Ctrl-C", 12, kills.stopped),
+    Case("kill: prepare, SIGKILL", 8, partial(kills.verb, name="prepare")),
+    Case("kill: cache, SIGKILL", 8, partial(kills.verb, name="cache")),
+    Case("kill: finetune, SIGKILL", 4, partial(kills.verb, name="finetune")),
+    Case("kill: study, SIGKILL", 2, partial(kills.verb, name="study")),
     Case("disk: no file beyond a size", 5, disks.limited),
     Case("disk: full", 5, disks.full),
     Case("disk: read-only", 5, disks.read_only),
@@ -48,8 +49,8 @@ CASES = (
     Case("disk: a file where the folder should be", 5, disks.file),
     Case("damage: checkpoint", 1, damage.checkpoint),
     Case("damage: run folder", 1, damage.run_folder),
-    Case("damage: shards and manifest", 4, damage.data),
-    Case("damage: cache", 4, damage.cache),
+    Case("damage: shards and manifest", 2, damage.data),
+    Case("damage: cache", 2, damage.cache),
     Case("two: on one folder", 5, two.refused),
     Case("memory: many steps", 20_000, memory.steps),
     Case("memory: sparse corpus of 50 GB", 1, memory.sparse),
@@ -65,16 +66,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(World(args.work or Path(folder), args.seed), args.only, args.tries)
-    if args.out:
-        about = {"machine": machine(), "versions": versions(), "seed": args.seed, "share of tries": args.tries}
-        args.out.write_text(json.dumps({**about, "cases": found}, indent=1) + "\n")
-    sys.exit(any(case["lost"] for case in found))
+        lost = run(World(args.work or Path(folder), args.seed), args.only, args.tries, args.out)
+    sys.exit(lost > 0)
 
 
-def run(world: World, only: list[str], share: float) -> list[dict[str, Any]]:
-    """Every case that was asked for; the table is printed at the end, a line a case on the way."""
-    console, found = Console(highlight=False), []
+def run(world: World, only: list[str], share: float, out: Path | None) -> int:
+    """Every case that was asked for, a line each, the table at the end. Returns the number of losses."""
+    console, losses = Console(highlight=False), 0
     table = Table("case", "tries", "lost", "seconds", "noticed")
     for case in CASES:
         if only and not any(word in case.name for word in only):
@@ -85,7 +83,9 @@ def run(world: World, only: list[str], share: float) -> list[dict[str, Any]]:
         except Exception as error:  # one case that cannot be tried must not hide the others
             outcome = Outcome(0, [f"not tried: {type(error).__name__}: {error}"])
         seconds = round(time.monotonic() - began, 1)
-        found.append({"case": case.name, "seconds": seconds, **outcome._asdict()})
+        losses += len(outcome.lost)
+        if out is not None:
+            keep(out, {"case": case.name, "seconds": seconds, **outcome._asdict()})
         noticed = outcome.skipped or ", ".join(f"{name}: {value}" for name, value in outcome.notes.items())
         row = [case.name, f"{outcome.tries:,}", str(len(outcome.lost)), f"{seconds:.0f}", noticed]
         table.add_row(*row)
@@ -93,7 +93,15 @@ def run(world: World, only: list[str], share: float) -> list[dict[str, Any]]:
     if not console.is_terminal:
         console.width = 160
     console.print(table)
-    return found
+    return losses
+
+
+def keep(out: Path, result: dict[str, Any]) -> None:
+    """Write a case's result in the place that it has in CASES; of the others what is there stays."""
+    there = json.loads(out.read_text())["cases"] if out.exists() else []
+    found = {case["case"]: case for case in [*there, {**result, "versions": versions()}]}
+    cases = [found[case.name] for case in CASES if case.name in found]
+    out.write_text(json.dumps({"machine": machine(), "cases": cases}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
