@@ -10,7 +10,7 @@ from electrain.plan.gpus import GB, Gpu, gpu
 from electrain.plan.links import REACHED, Links
 from electrain.plan.needs import Needs, needs
 from electrain.plan.settings import Plan
-from electrain.plan.speed import MOVES, PRODUCTS, STREAM
+from electrain.plan.speed import LAUNCH, MOVES, PRODUCTS, STREAM
 from electrain.run import Run
 
 NAMES = {"ddp": "DDP", "fsdp": "FSDP2"}
@@ -110,8 +110,8 @@ def _assumptions(chosen: Plan, links: Links) -> list[str]:
         share = f"Computing at {chosen.mfu:.0%} of the peak (--mfu)."
     else:
         share = (
-            f"Computing: products at {PRODUCTS:.0%} of the peak, and between them {MOVES} passes at {STREAM:.0%} of "
-            "memory's bandwidth over what the forward pass saves (--mfu replaces this)."
+            f"Computing: products at {PRODUCTS:.0%} of the peak, {MOVES} passes at {STREAM:.0%} of the memory's bandwidth "
+            f"over what the forward pass saves, {1e6 * LAUNCH:.0f} µs a kernel (--mfu replaces this)."
         )
     return [
         f"Data sheet, {sheet}{device.bandwidth / 1e12:,.2f} TB/s, links of {device.link / GB:,.0f} GB/s one way.",

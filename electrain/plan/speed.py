@@ -5,9 +5,9 @@ most of the time. So a micro-batch takes
 
     operations / (PRODUCTS x peak)  +  MOVES x bytes saved for the backward pass / (STREAM x bandwidth)
 
-and never less than starting its kernels takes. The share of the peak that comes out is what is called model FLOPs
-utilisation; where one is given (`--mfu`), it replaces the sum. None of the four numbers is measured by us on a GPU:
-`docs/scale.md` holds them against published runs and against the CPUs that we have measured.
+and what its kernels take to start and to run dry, whatever the rows. The share of the peak that comes out is what is
+called model FLOPs utilisation; where one is given (`--mfu`), it replaces the sum. None of these numbers is measured by
+us on a GPU: `docs/scale.md` holds them against published runs and against the CPUs that we have measured.
 """
 
 from electrain.plan.gpus import Gpu
@@ -20,7 +20,7 @@ STREAM = 0.8
 # What is saved is written once, read by what follows, read again in the backward pass, and has a gradient: compiled
 # into few kernels, each of the four is one pass over memory.
 MOVES = 4
-# Seconds to start a kernel from Python, and kernels a matrix product: itself, and the compiled loop that follows it.
+# Seconds of a kernel in which the GPU is not full; kernels a matrix product: itself, and the compiled loop after it.
 LAUNCH, KERNELS = 5e-6, 2
 # Bytes of a trained parameter that clipping and AdamW read and write: gradient twice and its scaled copy, weight and
 # two means read and written.
@@ -39,7 +39,7 @@ def computing(needs: Needs, rows: int, gpu: Gpu, mfu: float | None = None) -> fl
         return operations / (mfu * peak(needs, gpu))
     products = operations / (PRODUCTS * peak(needs, gpu))
     moved = MOVES * needs.saved * rows / (STREAM * gpu.bandwidth)
-    return max(products + moved, LAUNCH * KERNELS * needs.products)
+    return products + moved + LAUNCH * KERNELS * needs.products
 
 
 def updating(needs: Needs, gpu: Gpu, shares: int = 1) -> float:

@@ -154,6 +154,7 @@ def test_ray_writes_what_this_machine_writes(
     import ray  # pyright: ignore[reportMissingImports]
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # Ray's workers inherit it
+    monkeypatch.setattr(pieces, "SMALLEST_TASK", 2500)  # two tasks: it is their start that takes time
     here = prepare(settings)
     cluster = Cluster(memory_gb=1)
     there = replace(settings, engine="ray", workers=2, cluster=cluster, out=settings.out.with_name("ray"))
