@@ -48,6 +48,7 @@ CASES = (
     Case("disk: quota", 1, disks.quota),
     Case("disk: a file where the folder should be", 5, disks.file),
     Case("damage: checkpoint", 1, damage.checkpoint),
+    Case("damage: whole checkpoint exchanged", 2, damage.exchanged),
     Case("damage: run folder", 1, damage.run_folder),
     Case("damage: shards and manifest", 2, damage.data),
     Case("damage: cache", 2, damage.cache),

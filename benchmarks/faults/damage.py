@@ -20,7 +20,7 @@ _STEPS = 20
 
 
 def checkpoint(world: World, tries: int) -> Outcome:
-    """Every file of the newest checkpoint; then the whole checkpoint, and all checkpoints."""
+    """Every file of the newest checkpoint; then one file of every checkpoint."""
     whole, other, cut = _runs(world)
     lost: list[str] = []
     noticed: dict[str, int] = {}
@@ -35,19 +35,29 @@ def checkpoint(world: World, tries: int) -> Outcome:
             said = (world.folder / "logs" / f"{world.number:05d}.txt").read_text()
             if how or f"{step}: damaged" not in said:
                 lost.append(f"{name} {kind}: {how or 'was not named'}")
-    for what in ("another run's whole checkpoint", "all checkpoints cut"):
+    out = world.fresh("damaged")
+    shutil.copytree(cut, out)
+    for path in (out / "checkpoints").glob("step-*/model.safetensors"):
+        os.truncate(path, 100)
+    if how := _went_on(world, world.pretrain(out, _STEPS), whole, out, noticed):
+        lost.append(f"all checkpoints cut: {how}")
+    return Outcome(len(names) * len(KINDS) * tries + 1, lost, noticed)
+
+
+def exchanged(world: World, tries: int) -> Outcome:
+    """The newest checkpoint, whole, is another run's of the same shapes, or an older one under a newer name."""
+    whole, other, cut = _runs(world)
+    lost: list[str] = []
+    noticed: dict[str, int] = {}
+    for what in ("another run's", "an older one"):
         out = world.fresh("damaged")
         shutil.copytree(cut, out)
-        if what.startswith("all"):
-            for path in (out / "checkpoints").glob("step-*/model.safetensors"):
-                os.truncate(path, 100)
-        else:
-            step = last(out)
-            shutil.rmtree(step)
-            shutil.copytree(last(_cut(other)), step)
+        step = last(out)
+        shutil.rmtree(step)
+        shutil.copytree(last(_cut(other)) if what == "another run's" else last(out), step)
         if how := _went_on(world, world.pretrain(out, _STEPS), whole, out, noticed):
             lost.append(f"{what}: {how}")
-    return Outcome(len(names) * len(KINDS) * tries + 2, lost, noticed)
+    return Outcome(2, lost, noticed)
 
 
 def run_folder(world: World, tries: int) -> Outcome:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 
 from .disks import VERBS
 from .world import Outcome, World, one_line
@@ -10,10 +11,10 @@ from .world import Outcome, World, one_line
 _HELD = {"prepare": ".work/lock", "cache": ".work/lock", "finetune": "classify/.lock"}
 
 
-def refused(world: World, tries: int) -> Outcome:
+def refused(world: World, tries: int, verbs: Sequence[str] = VERBS) -> Outcome:
     """The first stands still (SIGSTOP) while the second tries; it is then killed, and the third takes its place."""
     lost = []
-    for name in VERBS[:tries]:
+    for name in verbs[:tries]:
         out = world.fresh(f"two-{name}")
         words = getattr(world, name)(out)
         first = world.start(words)
@@ -32,4 +33,4 @@ def refused(world: World, tries: int) -> Outcome:
         code, said = world.call(words)
         if code:
             lost.append(f"{name}: after the first was killed: exit code {code}: {said[-300:]}")
-    return Outcome(len(VERBS[:tries]), lost)
+    return Outcome(len(verbs[:tries]), lost)

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,13 @@ def test_stopped_by_a_signal_a_run_ends_the_same(world: World) -> None:
 
 
 def test_a_checkpoint_that_is_damaged_in_any_file_is_named_and_the_one_before_is_used(world: World) -> None:
-    passed(damage.checkpoint(world, 1), 18)
+    passed(damage.checkpoint(world, 1), 17)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="a checkpoint does not say which run it is of", strict=False)
+def test_a_whole_checkpoint_of_another_run_is_refused(world: World) -> None:
+    passed(damage.exchanged(world, 2), 2)
 
 
 @pytest.mark.slow
@@ -55,9 +62,23 @@ def test_no_room_for_a_checkpoint(world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [disks.limited, disks.full, disks.read_only, two.refused])
-def test_disks_that_refuse_and_folders_that_are_held(world: World, case) -> None:
+@pytest.mark.parametrize("case", [disks.limited, disks.full, disks.read_only])
+def test_disks_that_refuse(world: World, case: Callable[[World, int], Outcome]) -> None:
     passed(case(world, 5), 5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("pretrain", marks=pytest.mark.xfail(reason="takes no lock yet", strict=False)),
+        "prepare",
+        pytest.param("cache", marks=pytest.mark.slow),
+        pytest.param("finetune", marks=pytest.mark.slow),
+        pytest.param("study", marks=pytest.mark.slow),
+    ],
+)
+def test_the_second_on_one_folder_is_refused(world: World, name: str) -> None:
+    passed(two.refused(world, 1, [name]), 1)
 
 
 def test_a_file_where_the_folder_should_be(world: World) -> None:
