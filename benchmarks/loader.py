@@ -7,6 +7,7 @@ tokens, and the same tokens in many), which stay in the page cache: this measure
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 import tempfile
@@ -40,7 +41,9 @@ def write(folder: Path, tokens: int, shards: int) -> None:
         file = f"train/{number:05}.ds"
         ids.astype("<u2").tofile(folder / file)
         ends.tofile(folder / (file + ".index"))
-        listed.append(Shard(file, size, ends.size, "", ""))
+        # With digests, so that what is read is checked as any prepared data are.
+        sums = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (file, file + ".index")]
+        listed.append(Shard(file, size, ends.size, *sums))
     Manifest(
         dtype="uint16",
         vocab=VOCAB,
