@@ -71,7 +71,7 @@ def locked(folder: Path, verb: str, name: str = NAME) -> Iterator[None]:
     or if the folder cannot be written to.
     """
     path = folder / name
-    made = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
+    made = [parent for parent in (path.parent, *path.parent.parents) if not os.path.exists(parent)]
     handle = _acquired(folder, path, verb)
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(handle, ended), daemon=True, name="electrain-lock")

@@ -70,7 +70,7 @@ def working(out: Path, identity: Mapping[str, object]) -> Iterator[Path]:
             raise Resumable(f"--out {out}: another prepare has just finished there; give the same command again")
         try:
             replace(work / SETTINGS, json.dumps(identity).encode())
-            for stale in (work / STOP, *(work / "errors").iterdir()):
+            for stale in (work / STOP, *(work / "errors").iterdir(), *out.glob("*/.*.crc.*")):
                 stale.unlink(missing_ok=True)
             yield work
         except Resumable:

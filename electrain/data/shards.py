@@ -147,15 +147,17 @@ class Shards:
             return self._sums.get(number)
         try:
             sums = blocks.load(path, shard.sha256, size)
+            if sums is not None:
+                return sums
+            if self._bytes > _LONG and not self._told:
+                self._told = True
+                many = f"{self._bytes / 1e9:,.0f} GB"
+                print(f"{self.folder}: has no checksums of blocks; its {many} are read once to check", file=sys.stderr)
+            found, sums = blocks.summed(path)
         except ValueError as error:
             raise UserError(f"{error}; copy both again, or delete {path.name}{blocks.SUFFIX}") from error
-        if sums is not None:
-            return sums
-        if self._bytes > _LONG and not self._told:
-            self._told = True
-            size_told = f"{self._bytes / 1e9:,.0f} GB"
-            print(f"{self.folder}: has no checksums of blocks; its {size_told} are read once to check", file=sys.stderr)
-        found, sums = blocks.summed(path)
+        except OSError as error:
+            raise UserError(f"{error.filename or path}: cannot be read ({error.strerror}); {_REMEDY}") from error
         if found != shard.sha256:
             raise UserError(f"{path}: damaged, its SHA-256 is not the manifest's; {_REMEDY}")
         try:

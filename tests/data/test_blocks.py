@@ -4,12 +4,13 @@ import binascii
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from electrain.data import blocks
+from electrain.data import blocks, frequencies
 from electrain.data.examples import Full, Pairs
 from electrain.data.manifest import Manifest
 from electrain.data.shards import Shards
@@ -163,3 +164,31 @@ def test_a_file_whose_digest_nobody_wrote_down_is_read_as_it_is(folder: Path) ->
     assert path.exists()
     flip(folder / "train/00000.ds", 100)
     read_all(Shards.open(folder))
+
+
+def test_a_tokenizer_or_frequencies_of_other_data_are_refused(folder: Path) -> None:
+    (folder / "tokenizer").mkdir()
+    tokenizer, counts = folder / "tokenizer" / "tokenizer.json", folder / "frequencies.npy"
+    tokenizer.write_text('{"a": 5}')
+    np.save(counts, np.arange(1000))
+    sums = {f"{path.stem}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for path in (tokenizer, counts)}
+    replace(Manifest.load(folder), **sums).save(folder)
+    Shards.open(folder)
+    assert frequencies.load(folder)[7] == 7
+    flip(counts, 8 * 500)
+    with pytest.raises(UserError, match=r"frequencies\.npy: damaged, its SHA-256"):
+        frequencies.load(folder)
+    tokenizer.write_text('{"a": 6}')
+    with pytest.raises(UserError, match=r"tokenizer\.json: damaged, its SHA-256 is not the manifest's"):
+        Shards.open(folder)
+    tokenizer.unlink()
+    Shards.open(folder)  # whoever needs it says that it is missing
+
+
+def test_a_disk_that_cannot_read_is_answered_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(blocks, "load", fail)
+    with pytest.raises(UserError, match=r"00000\.ds: cannot be read \(Input/output error\)"):
+        Shards.open(folder).gather(np.array([0]), 5)
