@@ -39,7 +39,7 @@ def finished(out: Path, identity: Mapping[str, object]) -> Manifest | None:
     if (out / WORK / SETTINGS).exists():
         try:
             other = _differing(json.loads((out / WORK / SETTINGS).read_text()), identity)
-        except ValueError:
+        except (OSError, ValueError, RecursionError):
             other = "unreadable settings"
         if other:
             raise UserError(

@@ -235,6 +235,8 @@ def _vocab(raw: dict) -> Vocab:
         mask=_count(raw, "mask"),
         special=special,
     )
+    if vocab.size > 2**24:  # tables are laid out by it: a giant's would take all memory there is
+        raise _Wrong(f"a vocabulary of {vocab.size} tokens")
     for number in (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask, *special):
         if type(number) is not int or not 0 <= number < vocab.size:
             raise _Wrong(f"the special token id {number!r} is not in a vocabulary of {vocab.size}")

@@ -13,7 +13,7 @@ import torch
 from electrain import checkpoint
 from electrain.compute import Compute
 from electrain.data.shards import Shards
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.files import write
 from electrain.lock import locked
 from electrain.recipes import recipe, sized
@@ -162,8 +162,10 @@ def _begin(out: Path, plan: dict[str, object]) -> None:
     if path.is_file():
         try:
             old = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(f"{path}: cannot be read ({error}); choose another --out") from error
+            if not isinstance(old, dict):
+                raise ValueError("it holds no plan")
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read ({reason(error)}); choose another --out") from error
         if changed := [f"{name}: {old.get(name)} -> {value}" for name, value in plan.items() if old.get(name) != value]:
             raise UserError(f"{out}: holds another study ({'; '.join(changed)}); choose another --out")
         return

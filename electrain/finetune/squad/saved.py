@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from electrain.data.tokenizer import load_tokenizer, vocab_of
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.finetune.model import Tuned
 from electrain.finetune.squad.head import Answerability, SpanHead
 from electrain.hub.load import encoder_config_of
@@ -26,8 +27,10 @@ def load(folder: str | Path) -> tuple[Tuned, Vocab]:
     try:
         weights = load_file(folder / "model.safetensors")
         json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no model can be read there ({error}); name OUT/TASK/seed-N/model") from error
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise UserError(
+            f"{folder}: no model can be read there ({reason(error)}); name OUT/TASK/seed-N/model"
+        ) from error
     own = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
     if not own:
         raise UserError(f"{folder}: holds no span head; fine-tune on squad or squad2")
@@ -35,8 +38,13 @@ def load(folder: str | Path) -> tuple[Tuned, Vocab]:
     encoder = encoder_config_of(folder).build(vocab)
     answerable = any(name.startswith("answerability.") for name in own)
     head = SpanHead(encoder, Answerability(encoder) if answerable else None)
-    head.load_state_dict(own)
-    with torch.no_grad():
-        for names, parameter in parameters_of(modules_of(encoder, "electra")):
-            parameter.copy_(torch.cat([weights[name] for name in names]))
+    try:
+        head.load_state_dict(own)
+        with torch.no_grad():
+            for names, parameter in parameters_of(modules_of(encoder, "electra")):
+                parameter.copy_(torch.cat([weights[name] for name in names]))
+    except (KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: its weights do not fit its configuration ({reason(error)}); copy it again"
+        ) from error
     return Tuned(encoder, head).eval(), vocab
