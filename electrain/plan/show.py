@@ -110,7 +110,7 @@ def _assumptions(chosen: Plan, links: Links) -> list[str]:
         share = f"Computing at {chosen.mfu:.0%} of the peak (--mfu)."
     else:
         share = (
-            f"Computing: products at {PRODUCTS:.0%} of the peak, {MOVES} passes at {STREAM:.0%} of the memory's bandwidth "
+            f"Computing: products at {PRODUCTS:.0%} of the peak, {MOVES} passes at {STREAM:.0%} of memory's bandwidth "
             f"over what the forward pass saves, {1e6 * LAUNCH:.0f} µs a kernel (--mfu replaces this)."
         )
     return [
