@@ -168,16 +168,13 @@ def _cut(whole: Path) -> Path:
 
 
 def _other(folder: Path, name: str, world: World) -> Path:
-    """A file of another data folder: same size where size would tell it; beside a token file its own checksums."""
+    """A file of another data folder. A token file has the same size, and its own checksums are put beside it."""
+    if not name.endswith(".ds"):
+        return world.other_data / name
     other = world.folder / "other-file"
-    content = (folder / name).read_bytes()
-    if name.endswith(".ds"):
-        tokens = np.frombuffer(content, "<u2")[::-1]
-        other.write_bytes(tokens.tobytes())
-        path = folder / name
-        blocks.save(path, hashlib.sha256(tokens.tobytes()).hexdigest(), blocks.summed(other)[1])
-    else:
-        other.write_bytes(content[::-1])
+    tokens = np.frombuffer((folder / name).read_bytes(), "<u2")[::-1]
+    other.write_bytes(tokens.tobytes())
+    blocks.save(folder / name, hashlib.sha256(tokens.tobytes()).hexdigest(), blocks.summed(other)[1])
     return other
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from .process import Command, Hung
 from .world import Outcome, World, contents, differing
 
-_STEPS = 100
+STEPS = 100
 _PER_RUN = 10  # kills of one run, one after the other, before it may end
 
 
-def pretrain(world: World, tries: int) -> Outcome:
+def pretrain(world: World, tries: int, steps: int = STEPS) -> Outcome:
     """SIGKILL at random instants of a run; every second one while a checkpoint is being written."""
-    words = lambda out: world.pretrain(out, _STEPS)  # noqa: E731
+    words = lambda out: world.pretrain(out, steps)  # noqa: E731
     whole = world.fresh("kill-whole")
     seconds = world.timed(words(whole))
     lost: list[str] = []
@@ -43,7 +43,7 @@ def pretrain(world: World, tries: int) -> Outcome:
     shutil.rmtree(whole)
     notes = {
         "runs": runs,
-        "steps": _STEPS,
+        "steps": steps,
         "seconds of a run": round(seconds, 2),
         "checkpoints left half-written": halves,
     }
@@ -63,15 +63,15 @@ def _wait_for_writing(running: Command, out: Path, after: float) -> None:
         time.sleep(0.0005)
 
 
-def stopped(world: World, tries: int) -> Outcome:
+def stopped(world: World, tries: int, steps: int = STEPS) -> Outcome:
     """SIGTERM, Ctrl-C and two Ctrl-C at random instants of a run: it leaves with the signal's code and goes on."""
     whole = world.fresh("stop-whole")
-    seconds = world.timed(world.pretrain(whole, _STEPS))
+    seconds = world.timed(world.pretrain(whole, steps))
     lost, codes = [], {}
     for number in range(tries):
         kind = ("SIGTERM", "Ctrl-C", "Ctrl-C twice")[number % 3]
         out = world.fresh("stop-cut")
-        running = world.start(world.pretrain(out, _STEPS))
+        running = world.start(world.pretrain(out, steps))
         time.sleep(world.random.uniform(0.2, 0.9) * seconds)
         running.send(signal.SIGTERM if kind == "SIGTERM" else signal.SIGINT)
         if kind == "Ctrl-C twice":
@@ -82,7 +82,7 @@ def stopped(world: World, tries: int) -> Outcome:
         # SIGTERM before the first step ends a process as it ends any other.
         if code not in (0, 130, 143, -signal.SIGTERM) or "Traceback" in running.said:
             lost.append(f"{kind}: exit code {code}: {running.said[-300:]}")
-        code, said = world.call(world.pretrain(out, _STEPS))
+        code, said = world.call(world.pretrain(out, steps))
         if code or (how := differing(whole, out)):
             lost.append(f"{kind}: {said[-300:] if code else how}")
     shutil.rmtree(whole)

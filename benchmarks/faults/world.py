@@ -125,6 +125,17 @@ class World:
         return self.folder / "data"
 
     @cached_property
+    def other_data(self) -> Path:
+        """The same corpus with another tokenizer, and other documents held out."""
+        out = self.folder / "other-data"
+        if not (out / "manifest.json").exists():
+            words = self.prepare(out)
+            for option, value in (("--vocab-size", "290"), ("--validation", "0.2")):
+                words[words.index(option) + 1] = value
+            self.made(words)
+        return out
+
+    @cached_property
     def generator(self) -> Path:
         """A run of ten steps."""
         if not (self.folder / "generator" / "checkpoints").exists():

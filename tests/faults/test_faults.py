@@ -23,11 +23,11 @@ def passed(outcome: Outcome, tries: int) -> None:
 
 
 def test_killed_at_any_instant_a_run_ends_the_same(world: World) -> None:
-    passed(kills.pretrain(world, 4), 4)
+    passed(kills.pretrain(world, 4, steps=40), 4)
 
 
 def test_stopped_by_a_signal_a_run_ends_the_same(world: World) -> None:
-    passed(kills.stopped(world, 3), 3)
+    passed(kills.stopped(world, 3, steps=40), 3)
 
 
 def test_a_checkpoint_that_is_damaged_in_any_file_is_named_and_the_one_before_is_used(world: World) -> None:
