@@ -153,7 +153,7 @@ def _export(args: Sequence[str]) -> None:
     part = None if chosen.part == "auto" else chosen.part
     which = chosen.checkpoint
     if which not in ("best", "latest"):
-        if not which.isdigit():
+        if not which.isdecimal():
             raise UserError(f"--checkpoint {which}: choose best, latest, or the number of a step")
         which = int(which)
     made = export(chosen.run, chosen.out, part=part, checkpoint=which, name=chosen.push_to_hub)
