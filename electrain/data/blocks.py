@@ -60,6 +60,8 @@ def load(path: Path, sha256: str, size: int) -> UInt32[np.ndarray, " blocks"] | 
             return np.asarray(np.memmap(file, "<u4", "r", _HEAD, (count,)))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ValueError(f"{beside}: cannot be read ({error.strerror})") from error
 
 
 def damaged(content: memoryview, sums: UInt32[np.ndarray, " blocks"], blocks: Int64[np.ndarray, " n"]) -> int | None:

@@ -3,6 +3,7 @@
 import glob
 import gzip
 import io
+import json
 import os
 import zlib
 from collections.abc import Sequence
@@ -116,6 +117,14 @@ def damage(path: str) -> tuple[type[Exception], ...]:
 
         return OSError, EOFError, zstandard.ZstdError
     return OSError, EOFError, zlib.error
+
+
+def parsed(text: str) -> Any:
+    """JSON. ValueError, also for half a character (an escape such as \\ud800), which no file can be written with."""
+    found = json.loads(text)
+    if "\\u" in text:
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def open_hub(name: str, layout: Layout) -> Any:

@@ -114,12 +114,13 @@ def _row_groups(source: int, file: File, layout: Layout, target: int) -> Iterato
 
     try:
         parquet = pq.ParquetFile(file.path)
-    except (OSError, pa.ArrowException) as error:
+        schema, meta = parquet.schema_arrow, parquet.metadata
+        names = schema.names  # decoded here: a name may be no UTF-8
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{file.path}: not a parquet file, or a damaged one; copy it again or leave it out") from error
     with parquet:
-        schema, meta = parquet.schema_arrow, parquet.metadata
-        if layout.text_column not in schema.names:
-            raise no_column(file.path, layout.text_column, schema.names)
+        if layout.text_column not in names:
+            raise no_column(file.path, layout.text_column, names)
         kind = schema.field(layout.text_column).type
         if not _is_text(kind):
             raise UserError(f"{file.path}: column {layout.text_column!r} holds {kind}, not text; see --text-column")

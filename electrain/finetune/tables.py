@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from electrain.data.corpus import COMPRESSIONS, damage, open_file
+from electrain.data.corpus import COMPRESSIONS, damage, open_file, parsed
 from electrain.errors import UserError, reason
 
 ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -146,7 +145,7 @@ def _json(path: Path, text: str) -> Table:
     """A line an object, or one list of objects."""
     if text.lstrip().startswith("["):
         try:
-            objects, lines = json.loads(text), None
+            objects, lines = parsed(text), None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not JSON ({error}); mend the file") from error
     else:
@@ -155,7 +154,7 @@ def _json(path: Path, text: str) -> Table:
         objects, lines = [], [number for number, _ in kept]
         for number, line in kept:
             try:
-                objects.append(json.loads(line))
+                objects.append(parsed(line))
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); mend the line") from error
     for row, item in enumerate(objects):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.data.tokenizer import load_tokenizer, vocab_of
+from electrain.data.untrusted import LARGEST
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # Do not change what the weights compute, so a run may choose its own.
 _CHOICE = {"dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
+_SIZES = (
+    *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "embedding_size"),
+    *("max_position_embeddings", "type_vocab_size", "vocab_size"),
+)
 # Texts on which tokenizers differ that have the same tokens: case, accents, spaces, joined words, other scripts.
 _PROBE = "Élan vital: don't PANIC,  it's naïve_test 1,234.5 ‘so’ 東京 Straße\tab"
 
@@ -139,6 +144,9 @@ def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config
     for key, value in {**expected, "add_cross_attention": False}.items():
         if (other := getattr(theirs, key, value)) != value:
             raise UserError(f"{name}: {key} is {other}, and only {value} can be loaded; choose another model")
+    for key in _SIZES:
+        if (number := getattr(theirs, key, 1)) is not None and not (type(number) is int and 0 < number <= LARGEST):
+            raise UserError(f"{name}: {key} is {str(number)[:40]}, which no model has; the folder is damaged")
     return Bert.Config(
         layers=theirs.num_hidden_layers,
         hidden=theirs.hidden_size,

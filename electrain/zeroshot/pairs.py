@@ -1,11 +1,10 @@
 """Minimal pairs in BLiMP's form, from a folder or the Hub."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from electrain.data.corpus import damage, open_file
+from electrain.data.corpus import damage, open_file, parsed
 from electrain.errors import UserError, reason
 
 ENDINGS = (".jsonl", ".jsonl.gz")
@@ -111,7 +110,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping]]:
             while line := file.readline(1 << 20):
                 number += 1
                 if line.strip():
-                    record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                    record = parsed(line.decode("utf-8-sig" if number == 1 else "utf-8"))
                     if not isinstance(record, dict):
                         raise ValueError(f"a {type(record).__name__}, not an object")
                     yield f"{path}: line {number}", record
