@@ -1,5 +1,6 @@
 """What a step needs of a device, found once, on no device: everything else in a plan is arithmetic on it."""
 
+import math
 import re
 import weakref
 from collections import Counter
@@ -13,8 +14,8 @@ from electrain.flops import count, structure, vocab_of
 from electrain.memory import Live, measure
 from electrain.run import Run
 
-# Measured at once: enough that the peak lies where activations are, and a prime, so that rows x tokens is no width of a
-# layer and an activation is not taken for a weight.
+# Measured at once, at least: so many that the peak lies where activations are, and that rows x tokens is no width of a
+# layer, by which an activation would be taken for a weight. Nothing is computed, so that more cost nothing.
 ROWS = 127
 COPIES = "copies of weights"
 _LAYER = re.compile(r"(.*\blayers\.\d+)\.")
@@ -67,7 +68,9 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
     """
     system = structure(run, vocab_size)
     ledger = Ledger({tuple(parameter.shape) for parameter in system.parameters()}, vocab_size)
-    memory = measure(run, vocab_of(vocab_size), ROWS, dtype, ledger)
+    whole = run.batch // run.accumulate  # some systems read rows in groups that divide it
+    rows = whole * max(5, math.ceil(ROWS / whole))
+    memory = measure(run, vocab_of(vocab_size), rows, dtype, ledger)
     layers: Counter[str] = Counter()
     for name, parameter in system.named_parameters():
         if found := _LAYER.match(name):
@@ -86,8 +89,8 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
         layers=tuple(layers.values()),
         last=sum(parameter.numel() for parameter in tables if parameter.requires_grad),
         copies=copies,
-        alive={kind: size / ROWS for kind, size in sorted(peak.items()) if size},
-        saved=(memory.saved - min(copies, memory.saved)) / ROWS,
+        alive={kind: size / rows for kind, size in sorted(peak.items()) if size},
+        saved=(memory.saved - min(copies, memory.saved)) / rows,
         operations=count(run, vocab_size).plain_total.token * run.length,
         products=ledger.products,
     )

@@ -54,6 +54,11 @@ def test_a_stage_before_it_has_tables_of_its_own(give: Callable[[str], str]) -> 
     assert text.count("Time of a step, and the run") == 2
 
 
+def test_rows_that_are_read_in_groups(give: Callable[[str], str]) -> None:
+    """coco_lm contrasts groups of 32 rows, and no other number of rows can be measured."""
+    assert "rows of the largest that fits" in give("coco_lm --size tiny --vocab-size 2003 --parallel ddp")
+
+
 def test_a_v100_multiplies_in_float32(give: Callable[[str], str]) -> None:
     text = give("electra_tiny --gpu v100 --vocab-size 2003 --parallel ddp")
     assert "bfloat16" not in text and "V100: 16 TFLOP/s" in text
