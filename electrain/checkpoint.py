@@ -1,25 +1,31 @@
 """Weights, optimizer and step: whole or not at all.
 
-A checkpoint is a folder `step-000100` with model.safetensors, optimizer.safetensors, state.json and checksums.json. It
-is written under another name, synced, and renamed; a reader checks every SHA-256 before it believes a byte.
+A checkpoint is a folder `step-000100` with model.safetensors, optimizer.safetensors, state.json and checksums.json.
+Where weights lie spread over processes (FSDP2), `parts/` with a file of each process stands in place of the first two.
+It is written under another name, synced, and renamed; a reader checks every SHA-256 before it believes a byte.
 """
 
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from electrain.errors import UserError
+from electrain.distributed import aside, fill, first, parted, told
+from electrain.errors import UserError, reason
 from electrain.files import sync, write
 
 FOLDER = "checkpoints"
+MODEL, OPTIMIZER, PARTS = "model.safetensors", "optimizer.safetensors", "parts"
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -30,37 +36,117 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
     """Write RUN/checkpoints/step-N. UserError if the disk will not take it; earlier checkpoints are untouched."""
-    folder = run / FOLDER
-    final = folder / f"step-{step:06d}"
-    beside = folder / f".writing-{step:06d}"
+    with Saver(run, 1 << 30) as saver:
+        return saver.save(step, model, optimizer, state)
+
+
+class Saver:
+    """Writes checkpoints while training goes on: what is saved is copied, and a thread brings it to the disk.
+
+    Leaving it, or the next save, waits for the one before; a UserError of the thread is raised there.
+    """
+
+    def __init__(self, run: Path, keep: int):
+        self.run, self.keep = run, keep
+        self.seconds = 0.0
+        """How long `save` and `wait` have held training up."""
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="electrain-checkpoint")
+        self._coming: Future[None] | None = None
+
+    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+        """Begin to write RUN/checkpoints/step-N; every process of a run must call this."""
+        self.wait()
+        began = time.monotonic()
+        folder = self.run / FOLDER
+        final, beside = folder / f"step-{step:06d}", folder / f".writing-{step:06d}"
+        tensors = weights(model), _optimizer_state(model, optimizer)
+        state = {"step": step, **state}
+        if any(parted(tensor) for tensor in tensors[0].values()):
+            from electrain import sharded  # costs a second, and is seldom needed
+
+            told(lambda: _clear(beside, final))
+            parts = sharded.write(beside / PARTS, {**tensors[0], **tensors[1]}, aside())
+            self._coming = self._pool.submit(self._finish, beside, final, state, parts)
+        elif first():
+            whole = [{name: tensor.to("cpu", copy=True) for name, tensor in part.items()} for part in tensors]
+            self._coming = self._pool.submit(self._finish, beside, final, state, lambda: _files(beside, final, *whole))
+        self.seconds += time.monotonic() - began
+        return final
+
+    def wait(self) -> None:
+        """Until the last checkpoint is on the disk. UserError if the disk would not take it."""
+        began = time.monotonic()
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.result()
+        self.seconds += time.monotonic() - began
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except UserError:
+            if kind is None:  # of two errors, the first is told
+                raise
+        finally:
+            self._pool.shutdown()
+
+    def _finish(self, beside: Path, final: Path, state: dict[str, Any], tensors: Callable[[], None]) -> None:
+        """Bring the tensors to the disk; then, on one process, all else, and the name by which it is a checkpoint."""
+        try:
+            tensors()
+            if not first():
+                return
+            write(beside / "state.json", json.dumps(state).encode())
+            files = sorted(path for path in beside.rglob("*") if path.is_file())
+            sums = {str(path.relative_to(beside)): _sha256(path) for path in files}
+            for path in files:
+                sync(path)
+            write(beside / "checksums.json", json.dumps(sums, indent=1).encode())
+            if final.exists():  # of this very step, found damaged when the run was gone on with
+                shutil.rmtree(final)
+            beside.rename(final)
+            sync(final.parent)
+            best = state.get("best")
+            if best:
+                write(final.parent / "best.json", json.dumps(best).encode())
+            prune(self.run, self.keep, best and best["checkpoint"])
+        except (OSError, SafetensorError, UserError) as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise _unwritten(final, error) from error
+
+
+def _files(beside: Path, final: Path, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
+    _clear(beside, final)
+    save_file({name: tensor.contiguous() for name, tensor in model.items()}, beside / MODEL)
+    save_file(optimizer, beside / OPTIMIZER)
+
+
+def _clear(beside: Path, final: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        beside.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        save_file({k: v.contiguous() for k, v in weights(model).items()}, beside / "model.safetensors")
-        save_file(_optimizer_state(model, optimizer), beside / "optimizer.safetensors")
-        write(beside / "state.json", json.dumps({"step": step, **state}).encode())
-        sums = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
-        for name in sums:
-            sync(beside / name)
-        write(beside / "checksums.json", json.dumps(sums, indent=1).encode())
-        if final.exists():  # of this very step, found damaged when the run was gone on with
-            shutil.rmtree(final)
-        beside.rename(final)
-        sync(folder)
-        if best := state.get("best"):
-            write(folder / "best.json", json.dumps(best).encode())
-    except (OSError, SafetensorError, UserError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{final}: the checkpoint cannot be written ({reason}); earlier ones are untouched") from error
-    return final
+    except OSError as error:
+        raise _unwritten(final, error) from error
+
+
+def _unwritten(final: Path, error: Exception) -> UserError:
+    why = error.strerror if isinstance(error, OSError) else reason(error)
+    return UserError(f"{final}: the checkpoint cannot be written ({why}); earlier ones are untouched")
 
 
 def listed(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
     found = {int(path.name[5:]): path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdigit()}
     return [found[step] for step in sorted(found)]
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's folder is named after."""
+    return int(path.name[5:])
 
 
 def latest(run: Path, warn: Callable[[str], None]) -> Path | None:
@@ -89,10 +175,13 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         sums = json.loads((path / "checksums.json").read_text())
-        for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
-            if name not in sums:
-                return f"checksums.json does not list {name}"
-            if _sha256(path / name) != sums[name]:
+        needed = ["state.json", *([] if (path / PARTS).is_dir() else [MODEL, OPTIMIZER])]
+        if missing := [name for name in needed if name not in sums]:
+            return f"checksums.json does not list {missing[0]}"
+        for name, digest in sums.items():
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                return f"checksums.json names {name}, which lies elsewhere"
+            if _sha256(path / name) != digest:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError, TypeError) as error:
         return str(error)
@@ -100,14 +189,18 @@ def damage(path: Path) -> str | None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from a checkpoint's model.safetensors. UserError if names or shapes differ."""
-    _fill(weights(model), load_file(path / "model.safetensors"), path / "model.safetensors")
+    """Fill a model from a checkpoint. UserError if names or shapes differ."""
+    _fill(weights(model), path, MODEL, None)
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Fill a model and its optimizer from a checkpoint; returns the state saved with them, the step among it."""
-    load_weights(model, path)
-    _fill(_optimizer_state(model, optimizer), load_file(path / "optimizer.safetensors"), path / "optimizer.safetensors")
+    """Fill a model and its optimizer from a checkpoint; returns the state saved with them, the step among it.
+
+    The model may be spread over other processes than those that saved it, or over none. On several processes each of
+    them must call this. UserError if names or shapes differ.
+    """
+    _fill(weights(model), path, MODEL, aside())
+    _fill(_optimizer_state(model, optimizer), path, OPTIMIZER, aside())
     return json.loads((path / "state.json").read_text())
 
 
@@ -142,15 +235,22 @@ def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     }
 
 
-def _fill(into: dict[str, Tensor], source: dict[str, Tensor], path: Path) -> None:
+def _fill(into: dict[str, Tensor], path: Path, name: str, group: dist.ProcessGroup | None) -> None:
+    if (path / PARTS).is_dir():
+        from electrain import sharded
+
+        return sharded.read(path / PARTS, into, group)
+    source = load_file(path / name)
     if missing := sorted(into.keys() ^ source.keys()):
-        raise UserError(f"{path}: does not fit the model ({missing[0]} and {len(missing) - 1} more names differ)")
-    for name, tensor in into.items():
-        if tensor.shape != source[name].shape:
-            raise UserError(f"{path}: {name} is {tuple(source[name].shape)}, the model has {tuple(tensor.shape)}")
+        raise UserError(
+            f"{path / name}: does not fit the model ({missing[0]} and {len(missing) - 1} more names differ)"
+        )
+    for key, tensor in into.items():
+        if tensor.shape != source[key].shape:
+            raise UserError(f"{path / name}: {key} is {tuple(source[key].shape)}, the model has {tuple(tensor.shape)}")
     with torch.no_grad():
-        for name, tensor in into.items():
-            tensor.copy_(source[name])
+        for key, tensor in into.items():
+            fill(tensor, source[key])
 
 
 def _sha256(path: Path) -> str:

@@ -16,7 +16,8 @@ import tyro
 
 from electrain import redaction
 from electrain.arguments import first_as, named, one_line
-from electrain.errors import Stopped, UserError
+from electrain.distributed import rank
+from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.escaping import message
 from electrain.options import Export, Flops, Pretrain, Quickstart
 from electrain.run import Run
@@ -263,7 +264,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         _CALLS[args[0]](args[1:])
         sys.stdout.flush()
     except UserError as error:
-        print(f"electrain: {message(redaction.text(str(error)))}", file=sys.stderr)
+        where = f" (process {rank()})" if rank() else ""
+        print(f"electrain{where}: {message(redaction.text(str(error)))}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Elsewhere:
         raise SystemExit(2) from None
     except BrokenPipeError:  # what reads our output has read enough (| head); Python must not write there again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

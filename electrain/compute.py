@@ -29,6 +29,10 @@ class Compute:
     threads: int = 0
     """Threads on a CPU; 0 for as many as there are cores."""
 
+    def on_gpu(self) -> bool:
+        """Whether the run is on a GPU."""
+        return self.device != "cpu" and torch.cuda.is_available()
+
     def start(self) -> torch.device:
         """The device, with threads and the compiler's cache set."""
         if self.threads < 0:
@@ -39,9 +43,7 @@ class Compute:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError("compute: device is cuda, but torch finds no GPU; use --compute.device cpu")
-        if self.device == "cpu" or not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("cuda", torch.cuda.current_device()) if self.on_gpu() else torch.device("cpu")
 
     def precision(self, device: torch.device) -> torch.dtype:
         """The number format of matrix products on a device."""

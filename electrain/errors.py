@@ -10,6 +10,10 @@ class UserError(Exception):
     """
 
 
+class Elsewhere(Exception):
+    """Another process of the run met an error and says so; this one ends with it, silently."""
+
+
 class Stopped(Exception):
     """A signal asked a run to end, and it saved what it had; `number` is the signal's."""
 

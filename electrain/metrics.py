@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from electrain.distributed import ranks, total
+
 Metrics = dict[str, Tensor]
 
 BINS = 512
@@ -17,6 +19,17 @@ def mean(values: Tensor, where: Tensor) -> Float[Tensor, "2"]:
     """Numerator and denominator of the mean of `values` over the places marked in `where`."""
     weight = where.float()
     return torch.stack([(values.float() * weight).sum(), weight.sum()]).detach()
+
+
+def average(values: Tensor, where: Tensor) -> Float[Tensor, ""]:
+    """The mean of `values` over the places marked in `where`, on all processes; with its gradient.
+
+    On several processes each has its part: the sum of its own over the mean number of places that a process has. So the
+    processes' mean is the mean over all places, and that of their gradients its gradient, however the places are
+    spread. (The mean of their own means would let a place weigh more where there are few.)
+    """
+    weight = where.float()
+    return (values * weight).sum() / (total(weight.sum()).clamp(min=1) / ranks())
 
 
 def value(number: Float[Tensor, ""]) -> Float[Tensor, "2"]:
@@ -34,9 +47,18 @@ def histograms(
     return counts.scatter_add(0, cell, where.flatten().float()).view(2, BINS)
 
 
-def add(total: Metrics | None, more: Metrics) -> Metrics:
+def add(sums: Metrics | None, more: Metrics) -> Metrics:
     """The sum of two collections of metrics."""
-    return dict(more) if total is None else {name: total[name] + more[name] for name in more}
+    return dict(more) if sums is None else {name: sums[name] + more[name] for name in more}
+
+
+def gathered(metrics: Metrics) -> Metrics:
+    """The sums over all processes; each of them must call this."""
+    if ranks() == 1 or not metrics:
+        return metrics
+    flat = total(torch.cat([value.flatten() for value in metrics.values()]))
+    parts = flat.split([value.numel() for value in metrics.values()])
+    return {name: part.view_as(metrics[name]) for name, part in zip(metrics, parts, strict=True)}
 
 
 def area(counts: Float[Tensor, "2 bins"]) -> float:
@@ -44,14 +66,6 @@ def area(counts: Float[Tensor, "2 bins"]) -> float:
     negative, positive = counts.double()
     below = negative.cumsum(0) - negative / 2
     return (positive @ below / (positive.sum() * negative.sum())).item()
-
-
-def over_processes(sums: Tensor) -> Tensor:
-    """Sums of one process made the sums of all, where there are several: then each of them must call this."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        sums = sums.clone()
-        torch.distributed.all_reduce(sums)
-    return sums
 
 
 def read(metrics: Metrics) -> dict[str, float]:

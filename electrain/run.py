@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from electrain.compute import Compute
 from electrain.data.examples import Full, Packing
+from electrain.distributed import Parallel
 from electrain.errors import UserError
 from electrain.files import write
+from electrain.guard import Trouble
 from electrain.optim.adam import Adam
 from electrain.optim.base import Optim
 from electrain.source import READ
@@ -37,7 +39,7 @@ class Run:
     seed: int = 0
     """Of weights, order of the data, places, samples and dropout."""
     accumulate: int = 1
-    """Micro-batches of an update on each process."""
+    """Micro-batches of an update; each is shared out over the processes."""
     log_every: int = 100
     """Steps between lines of metrics.jsonl."""
     eval_every: int = 10_000
@@ -56,6 +58,10 @@ class Run:
     """Optimizer and schedule."""
     compute: Compute = field(default_factory=Compute)
     """Device, number format, compilation."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """How several processes share the run (torchrun)."""
+    trouble: Trouble = field(default_factory=Trouble)
+    """What is done where training goes wrong."""
     track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Trackers beside metrics.jsonl and the progress bar."""
     first: "Run | None" = None
@@ -96,8 +102,10 @@ class Run:
         return run
 
 
-# What may change when a run is gone on with: it decides how often the run speaks and saves, not what it computes.
-FREE = frozenset({"recipe", "log_every", "eval_every", "eval_rows", "save_every", "save_minutes", "keep", "track"})
+# What may change when a run is gone on with: it decides how often the run speaks and saves, and on what it runs, not
+# what it computes. (All micro-batches weigh the same, however full: cut otherwise, the average differs by a hair.)
+FREE = {"recipe", "log_every", "eval_every", "eval_rows", "save_every", "save_minutes", "keep", "track"}
+FREE |= {"parallel", "trouble", "accumulate"}
 
 
 def differences(old: Run, new: Run) -> list[str]:

@@ -4,12 +4,15 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from electrain.distributed import first
 from electrain.errors import UserError
 from electrain.files import write
 
@@ -18,7 +21,8 @@ CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(line: str) -> None:
     """One line to the person, above the progress bar if there is one; standard output stays for results."""
-    CONSOLE.print(line, markup=False)
+    if first():
+        CONSOLE.print(line, markup=False)
 
 
 @runtime_checkable
@@ -33,11 +37,14 @@ class Log:
     """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}.
 
     A metric of which nothing was counted is null. Opening it for a run that goes on at `step` drops the lines after
-    that step: those steps are made again.
+    that step: those steps are made again. Of several processes, the first writes.
     """
 
     def __init__(self, out: Path, step: int):
         self.path = out / "metrics.jsonl"
+        self._file = None
+        if not first():
+            return
         kept = [line for line in self._lines() if line["step"] <= step]
         write(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = self.path.open("ab", buffering=0)  # a line that the disk refused must not come again at the end
@@ -57,14 +64,16 @@ class Log:
         """Append a line. UserError if the disk will not take it."""
         numbers = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in line.items()}  # JSON has no NaN
         try:
-            self._file.write((json.dumps(numbers) + "\n").encode())
+            if self._file is not None:
+                self._file.write((json.dumps(numbers) + "\n").encode())
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); free some space and go on") from error
 
     def close(self) -> None:
         """Flush to the disk."""
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 class Bar:
@@ -76,7 +85,7 @@ class Bar:
         self.began = time.monotonic()
         self.said = -1e9
         self.bar = None
-        if CONSOLE.is_terminal:
+        if CONSOLE.is_terminal and first():
             columns = (
                 TextColumn("step {task.completed}/{task.total}"),
                 BarColumn(12),
@@ -102,6 +111,34 @@ class Bar:
         """Leave the bar as it stands."""
         if self.bar is not None:
             self.bar.stop()
+
+
+class Clock:
+    """Throughput of the windows between log lines; evaluations and checkpoints are not counted.
+
+    waited: seconds that training has waited for data, so far
+    """
+
+    def __init__(self, step: int, waited: Callable[[], float]):
+        self.waiting, self.step = waited, step
+        self.began, self.waited = time.monotonic(), waited()
+
+    def window(self, step: int, tokens: int) -> dict[str, float]:
+        """Tokens a second since the last call, and the share of the time that was spent waiting for data."""
+        seconds = time.monotonic() - self.began
+        timing = {
+            "tokens_per_second": (step - self.step) * tokens / seconds,
+            "data_wait": (self.waiting() - self.waited) / seconds,
+        }
+        self.began, self.step, self.waited = time.monotonic(), step, self.waiting()
+        return timing
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not training's."""
+        pause = time.monotonic()
+        yield
+        self.began += time.monotonic() - pause
 
 
 _SHORT = {

@@ -1,29 +1,35 @@
 """The pre-training loop, read top to bottom."""
 
 import math
+import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from electrain import checkpoint
+from electrain import checkpoint, distributed
 from electrain.batch import Batch
+from electrain.checkpoint import Saver
 from electrain.compute import Step
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
+from electrain.distributed import Spread, agreed, common, first, told, whole
 from electrain.errors import Stopped, UserError
+from electrain.guard import Bad, Guard, leave_out, number
 from electrain.hub.source import Folders
-from electrain.metrics import Metrics, add, read
+from electrain.lock import locked
+from electrain.metrics import Metrics, add, gathered, read
 from electrain.run import Record, Run, settled
 from electrain.signals import collected
 from electrain.source import Source
 from electrain.start import FIRST, begin, check_free
 from electrain.systems.base import Pretraining
-from electrain.tracking import Bar, Log, say, trackers
+from electrain.tracking import Bar, Clock, Log, say, trackers
 from electrain.watch import Watch
 
 
@@ -35,14 +41,46 @@ def pretrain(
     fill: gives a new run's system its first weights, and says what it did; without it they are random
     UserError for input that cannot be used; Stopped after SIGTERM or Ctrl-C, with everything saved.
     """
-    check_free(run, out)
-    begun = bool(checkpoint.listed(out))
-    if run.first is not None and not begun:
-        say(f"first stage: {out / FIRST}")
-        pretrain(run.first, data, out / FIRST, command)
-        say(f"second stage: {out}")
+    with distributed.together(run.parallel, cuda=run.compute.on_gpu()), ExitStack() as held:
+        told(lambda: check_free(run, out))
+        told(lambda: held.enter_context(locked(out, "pretrain")))
+        begun = told(lambda: bool(checkpoint.listed(out)))
+        if run.first is not None and not begun:
+            say(f"first stage: {out / FIRST}")
+            pretrain(run.first, data, out / FIRST, command)
+            say(f"second stage: {out}")
+        parts = agreed(lambda: _built(run, data, out, begun, fill))
+        told(lambda: begin(parts.run, parts.shards, out, command))  # nothing is written before all fits together
+        spread = parts.spread()
+        optimizer = parts.run.optim.build(parts.system)
+        passed: list[int] = []
+        while (path := _go(parts, spread, optimizer, out, passed)) is None:
+            optimizer.zero_grad(set_to_none=True)  # of the bad step
+        return path
+
+
+@dataclass
+class _Parts:
+    """What a run consists of before its first step, or before that from which it goes on."""
+
+    run: Run
+    device: torch.device
+    shards: Shards
+    system: Pretraining
+    loader: Loader
+    held_out: Loader
+    said: list[str]
+
+    def spread(self) -> Spread:
+        """The system over the processes, ready for steps."""
+        run, compute = self.run, self.run.compute
+        compiled = distributed.shard(self.system, self.system.layers(), run.parallel, self.device, compute.compile)
+        step = Step(self.system, compute.precision(self.device), compute.compile and not compiled, say)
+        return Spread(self.system, step, run.parallel, leaves_out=self.system.variant() is not None)
+
+
+def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretraining], str] | None) -> _Parts:
     device = run.compute.start()
-    dtype = run.compute.precision(device)
     shards = Shards.open(data)
     source = Folders(data, out / FIRST if run.first is not None else None)
     # On a run in progress nothing is read from elsewhere any more: it may be gone, or another.
@@ -50,80 +88,88 @@ def pretrain(
     run.system.check(run.length)
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
-    optimizer = run.optim.build(system)
     packing = run.packing.build(shards, run.length)
+    reader = run.system.reader(source, packing)
     loader = Loader(
-        packing,
-        shards.vocab,
-        batch=run.batch,
-        seed=run.seed,
-        accumulate=run.accumulate,
-        reader=run.system.reader(source, packing),
-    )
-    held_out = _held_out(run, data, source)
+        packing, shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate, reader=reader,
+        rank=distributed.rank(), ranks=distributed.ranks(),
+    )  # fmt: skip
+    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
+    return _Parts(run, device, shards, system, loader, _held_out(run, data, source), said)
 
-    filled = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
 
-    begin(run, shards, out, command)  # nothing is written before all of the above fits together
-    state: dict[str, Any] = {"step": 0, "window": {}, "best": None}
-    newest = checkpoint.latest(out, say)
+def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Path, passed: list[int]) -> Path | None:
+    """From the newest checkpoint to the last step, and the last checkpoint; or None, to go back to the newest one.
+
+    passed: numbers of the rows that are passed over since a rewind; one more for each
+    """
+    run, device, system = parts.run, parts.device, parts.system
+    dtype = run.compute.precision(device)
+    state: dict[str, Any] = {"step": 0, "window": {}, "best": None, "guard": None, "passed": []}
+    newest = told(lambda: _newest(out))
     if newest is not None:
-        state = checkpoint.load(newest, system, optimizer)
+        state |= agreed(lambda: checkpoint.load(newest, system, optimizer))
         if state["step"] >= run.steps:
             say(f"{out}: all {run.steps} steps are made, nothing to do")
             return newest
         say(f"going on from {newest}")
-    elif checkpoint.listed(out):
-        raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
-    for line in filter(None, filled):
+    for line in filter(None, parts.said):
         say(line)
-    first = state["step"]
-    checkpoint.sweep(out, first)
+    start = state["step"]
+    told(lambda: checkpoint.sweep(out, start))
 
-    step_of = Step(system, dtype, run.compute.compile, say)
-    others = trackers(run.track, out, run.to_json())
-    log, bar, watch = Log(out, first), Bar(run.steps, first), Watch(run.steps)
-    window: Metrics | None = {k: torch.tensor(v, device=device) for k, v in state["window"].items()} or None
-    norm = torch.zeros((), device=device)
-    began, since, waited, saved_at = time.monotonic(), first, 0.0, time.monotonic()
+    others = trackers(run.track, out, run.to_json()) if first() else []
+    log, bar, watch = Log(out, start), Bar(run.steps, start), Watch(run.steps)
+    guard = Guard(run.trouble, device, state["guard"])
+    gone = sorted({*state["passed"], *passed})
+    kept = state["window"] if first() else {}  # the sums of all processes: one goes on with them
+    window: Metrics | None = {k: torch.tensor(v, device=device) for k, v in kept.items()} or None
+    clock = Clock(start, lambda: parts.loader.waited)
+    path, saved_at = newest, time.monotonic()
 
     def save(step: int) -> Path:
-        kept = {name: value.tolist() for name, value in (window or {}).items()}
-        path = checkpoint.save(out, step, system, optimizer, {"window": kept, "best": state["best"]})
-        checkpoint.prune(out, run.keep, state["best"] and state["best"]["checkpoint"])
-        return path
+        sums = {name: value.tolist() for name, value in gathered(window or {}).items()}
+        kept = {"window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
+        return saver.save(step, system, optimizer, kept)
 
-    path = newest
-    with collected() as asked:
+    with collected() as asked, distributed.answering(), Saver(out, run.keep) as saver:
         try:
-            for step, batches in enumerate(loader.stream(first, run.steps, device), start=first):
+            if path is None and run.trouble.policy == "rewind":
+                path = save(0)
+            rows = (number(step, gone) for step in range(start, run.steps))
+            for step, batches in enumerate(parts.loader.stream(rows, device), start=start):
                 rates = run.optim.set_rate(optimizer, step, run.steps)
                 system.before(step, run.seed)
                 progress = torch.full((), step / run.steps, device=device)  # not a copy from the host, which would wait
                 here: Metrics | None = None
-                for batch in batches:
-                    output = step_of(_to(batch, device), progress)
-                    (output.loss / run.accumulate).backward()
+                loss = torch.zeros((), device=device)
+                for micro, batch in enumerate(batches, start=1):
+                    with spread.micro(last=micro == run.accumulate):
+                        output = spread.call(_to(batch, device), progress)
+                        (output.loss / run.accumulate).backward()
                     here = add(here, output.metrics)
-                window = add(window, here or {})
-                norm = run.optim.clip_gradients(system)
+                    loss += output.loss.detach() / run.accumulate
+                norm = whole(run.optim.clip_gradients(system))
+                bad = guard.judge(step, loss, norm)
                 done = step + 1
-                if device.type == "cpu" or done % run.log_every == 0:
-                    _check_finite({"loss": output.loss, "gradient": norm}, done, path)
+                logs, ends = done % run.log_every == 0, done == run.steps
+                if (logs or ends or device.type == "cpu") and (found := guard.look()):
+                    saver.wait()
+                    if not _survives(found, run, log, path, gone, passed):
+                        return None
+                if run.trouble.policy == "skip":
+                    here = {name: torch.where(bad, 0.0, value) for name, value in (here or {}).items()}
+                    leave_out(optimizer, system, bad)
+                window = add(window, here or {})
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 system.after(step, here or {})
                 bar.update(done, None)
 
-                if done % run.log_every == 0 or done == run.steps:
-                    values = read(window or {})
+                if logs or ends:
+                    values = read(gathered(window))
                     window = None
-                    seconds = time.monotonic() - began
-                    timing = {
-                        "tokens_per_second": (done - since) * run.batch * run.length / seconds,
-                        "data_wait": (loader.waited - waited) / seconds,
-                    }
-                    began, since, waited = time.monotonic(), done, loader.waited
+                    timing = clock.window(done, run.batch * run.length)
                     values |= {**rates, "grad_norm": norm.item()}
                     log.write({"step": done, "kind": "train", **values, **timing})
                     bar.update(done, values | timing)
@@ -133,9 +179,9 @@ def pretrain(
                         say(f"warning: {warning}")
 
                 better = False
-                if done % run.eval_every == 0 or done == run.steps:
-                    pause = time.monotonic()
-                    values = evaluate(system, held_out, run, dtype, device, done / run.steps)
+                if done % run.eval_every == 0 or ends:
+                    with clock.paused():
+                        values = evaluate(system, parts.held_out, run, dtype, device, done / run.steps)
                     log.write({"step": done, "kind": "eval", **values})
                     for other in others:
                         other.log({f"eval/{k}": v for k, v in values.items()}, done)
@@ -143,20 +189,21 @@ def pretrain(
                     better = state["best"] is None or values["loss"] < state["best"]["loss"]
                     if better:
                         state["best"] = {"loss": values["loss"], "checkpoint": f"step-{done:06d}"}
-                    began += time.monotonic() - pause
 
-                late = run.save_minutes and time.monotonic() - saved_at > 60 * run.save_minutes
-                stop = bool(asked)  # read once: a signal that comes later waits for the next step, which will be saved
-                if better or late or stop or done % run.save_every == 0 or done == run.steps:
-                    pause = time.monotonic()
-                    # On a GPU the losses since the last log line are unread; anywhere this update may have overflowed.
-                    _check_finite({"norm of the weights": _norm(system)}, done, path)
-                    path = save(done)
+                # Read once: a signal that comes later waits for the next step, which will be saved.
+                late = run.save_minutes > 0 and time.monotonic() - saved_at > 60 * run.save_minutes
+                stop, late = distributed.any_of([bool(asked), late], done)
+                if better or late or stop or done % run.save_every == 0 or ends:
+                    with clock.paused():
+                        # On a GPU the losses since the last line are unread; anywhere this update may have overflowed.
+                        if not whole(_norm(system)).isfinite():
+                            raise common(_diverged(Bad(step, "the norm of the weights is not finite"), path))
+                        path = save(done)
                     saved_at = time.monotonic()
-                    began += saved_at - pause
-                if stop and done < run.steps:
+                if stop and not ends:
+                    saver.wait()
                     say(f"stopped at step {done}, saved in {path}; the same command goes on from there")
-                    raise Stopped(asked[0])
+                    raise Stopped(asked[0] if asked else signal.SIGTERM)
         finally:
             bar.close()
             log.close()
@@ -164,6 +211,34 @@ def pretrain(
                 other.close()
     assert path is not None
     return path
+
+
+def _newest(out: Path) -> Path | None:
+    newest = checkpoint.latest(out, say)
+    if newest is None and checkpoint.listed(out):
+        raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
+    return newest
+
+
+def _survives(found: list[Bad], run: Run, log: Log, path: Path | None, gone: list[int], passed: list[int]) -> bool:
+    """Whether training goes on after bad steps, as the policy has it; False to go back to `path`."""
+    policy, bad = run.trouble.policy, found[0]
+    if policy == "stop":
+        raise common(_diverged(bad, path))
+    if policy == "skip":
+        for bad in found:
+            log.write({"step": bad.step + 1, "kind": "skip", "why": bad.why})
+            say(f"warning: step {bad.step + 1}: {bad.why}; its update is left out")
+        return True
+    assert path is not None
+    if len(passed) == run.trouble.rewinds:
+        raise common(_diverged(bad, path, f"after {len(passed)} rewinds "))
+    passed.append(number(bad.step, gone))
+    # Under the checkpoint's step, or the line would be dropped as one of the steps that are made again.
+    line = {"step": checkpoint.step_of(path), "kind": "rewind", "from": bad.step + 1, "why": bad.why}
+    log.write({**line, "rows": passed[-1]})
+    say(f"warning: step {bad.step + 1}: {bad.why}; going back to {path}, passing over its rows")
+    return False
 
 
 def evaluate(
@@ -178,15 +253,19 @@ def evaluate(
             for batch in loader.step(number):
                 total = add(total, step_of(_to(batch, device), torch.tensor(at, device=device)).metrics)
     system.train()
+    distributed.put_away(system)
     assert total is not None
-    return read(total)
+    return read(gathered(total))
 
 
 def _held_out(run: Run, data: Path, source: Source) -> Loader:
     shards = Shards.open(data, "validation")
     size = min(run.batch // run.accumulate, run.eval_rows)
     packing = run.packing.build(shards, run.length)
-    return Loader(packing, shards.vocab, batch=size, seed=0, reader=run.system.reader(source, packing))
+    return Loader(
+        packing, shards.vocab, batch=max(size, distributed.ranks()), seed=0, reader=run.system.reader(source, packing),
+        rank=distributed.rank(), ranks=distributed.ranks(),
+    )  # fmt: skip
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
@@ -197,12 +276,11 @@ def _norm(system: Pretraining) -> Tensor:
     return torch.nn.utils.get_total_norm([parameter.detach() for parameter in system.parameters()])
 
 
-def _check_finite(numbers: dict[str, Tensor], step: int, good: Path | None) -> None:
-    if torch.stack([*numbers.values()]).isfinite().all():
-        return
-    what = next(name for name, number in numbers.items() if not number.isfinite())
+def _diverged(bad: Bad, good: Path | None, when: str = "") -> UserError:
     kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made yet"
-    raise UserError(f"step {step}: the {what} is not finite; {kept}. Try a lower learning rate or longer warm-up")
+    return UserError(
+        f"step {bad.step + 1}: {when}{bad.why}; {kept}. Try a lower learning rate, longer warm-up, or --trouble.policy"
+    )
 
 
 def _evaluation(values: dict[str, float]) -> str:

@@ -25,9 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "lock vocab randomness files escaping redaction cost curriculum options arguments signals columns",
+        "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns",
         "batch",
-        "data metrics optim distributed watch",
+        "data metrics optim watch guard sharded",
         "source",
         "cache",
         "encoders",

@@ -148,7 +148,9 @@ def flags(kind: type | object) -> set[str]:
         (["recipes"], set()),
         (
             ["pretrain", "electra_tiny"],
-            flags(Run) - {"--recipe", "--system", "--packing", "--optim", "--compute", "--first"}
+            flags(Run)
+            - {"--recipe", "--system", "--packing", "--optim", "--compute", "--first", "--parallel", "--trouble"}
+            | {"--parallel.kind", "--trouble.policy"}
             | {"--data", "--out", "--size", "--start-from", "--start-generator", "--system.encoder.layers"}
             | {"--system.corruptor.width", "--system.objective.places", "--optim.lr", "--compute.compile"},
         ),
@@ -283,7 +285,7 @@ def test_pretrain_touches_nothing_that_is_not_its_own(
     before = contents(tmp_path)
     refused(here(*pretrain(way.data, mine)), "mine: holds other files", "--out")
     refused(here(*pretrain(way.data, "file")), "file: holds other files")
-    refused(here(*pretrain(way.data, "file/below")), "file/below: cannot be made")
+    refused(here(*pretrain(way.data, "file/below")), "file/below: cannot be written to (Not a directory)")
     refused(here(*pretrain(mine, "new")), "mine/manifest.json: no such file")
     refused(here(*pretrain("file", "new")), "file/manifest.json: no such file")
     refused(here("export", mine, "--out", "new"), "mine/run.json: there is none")

@@ -11,7 +11,9 @@ import pytest
 
 from electrain.data.examples import Packing, Pairs
 from electrain.data.shards import Shards
+from electrain.distributed import Parallel
 from electrain.errors import UserError
+from electrain.guard import Trouble
 from electrain.optim.adam import Adam
 from electrain.recipes import published
 from electrain.run import FREE, Record, Run, differences
@@ -105,9 +107,11 @@ def test_differences_are_named() -> None:
 def test_free_fields_are_fields_and_make_no_difference() -> None:
     run = tiny()
     assert {item.name for item in fields(Run)} >= FREE
-    free = dict(recipe="x", log_every=1, eval_every=1, eval_rows=1, save_every=1, save_minutes=1.0, keep=9)
-    other = replace(run, **free, track=("wandb",))
-    assert {*free, "track"} == FREE and differences(run, other) == []
+    free: dict[str, Any] = dict(
+        recipe="x", log_every=1, eval_every=1, eval_rows=1, save_every=1, save_minutes=1.0, keep=9
+    )
+    free |= dict(track=("wandb",), parallel=Parallel("fsdp"), trouble=Trouble("skip"), accumulate=2)
+    assert set(free) == FREE and differences(run, replace(run, **free)) == []
 
 
 def test_bad_numbers_are_refused() -> None:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from electrain import train
+from electrain.checkpoint import Saver
 from electrain.compute import Compute
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
@@ -173,6 +174,16 @@ def at_step(
         return before(self, optimizer, step, steps)
 
     return set_rate_and_act
+
+
+_save = Saver.save
+
+
+def save_and_stop(self: Saver, *arguments: Any) -> Path:
+    """In place of `Saver.save`: the run ends when its first checkpoint is on the disk."""
+    _save(self, *arguments)
+    self.wait()
+    raise KeyboardInterrupt
 
 
 def strike(*signals: int) -> Callable[[object], None]:

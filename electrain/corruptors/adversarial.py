@@ -15,7 +15,7 @@ from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
 from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
-from electrain.metrics import mean
+from electrain.metrics import average, mean
 from electrain.randomness import Stream, drop
 from electrain.vocab import Vocab
 
@@ -97,6 +97,5 @@ class Adversarial(Corruptor):
         baseline = -F.logsigmoid(foreseen.detach())
         gain = -log_p * (reward - baseline)
         fit = F.binary_cross_entropy_with_logits(foreseen, (-reward).exp(), reduction="none")
-        weight = valid.float()
-        loss = ((gain + fit) * weight).sum() / weight.sum().clamp(min=1)
+        loss = average(gain + fit, valid)
         return Feedback(loss, {"reward": mean(reward, valid), "baseline": mean(baseline, valid)})

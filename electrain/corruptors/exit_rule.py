@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from electrain.distributed import total
 from electrain.errors import UserError
-from electrain.metrics import Metrics, over_processes
+from electrain.metrics import Metrics
 from electrain.randomness import Stream, row_keys, uniform
 
 LEAST = 1e-4  # of a probability whose logarithm is taken: an exit that is out of use must be able to come back
@@ -89,7 +90,7 @@ class ExitChoice(nn.Module):
         if "rtd_accuracy" not in metrics:
             raise UserError("early exit: follows the accuracy of a discriminator; give it the objective rtd")
         # Summed at once: then the buffers are the same on every process, and in a checkpoint made within a window.
-        self.windows[0] += over_processes(metrics["rtd_accuracy"])
+        self.windows[0] += total(metrics["rtd_accuracy"])
         if (step + 1) % self.rule.every:
             return
         right, counted = self.windows.unbind(1)

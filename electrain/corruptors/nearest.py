@@ -11,10 +11,11 @@ from torch import Tensor
 from electrain.batch import Batch, scatter, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.mask import check_shares
+from electrain.distributed import whole
 from electrain.encoders.base import Encoder
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
-from electrain.metrics import Metrics, mean
+from electrain.metrics import Metrics, average, mean
 from electrain.randomness import Stream, uniform
 from electrain.source import Source
 from electrain.vocab import Vocab
@@ -97,7 +98,7 @@ class Nearest(Corruptor):
 
     def before(self, step: int, seed: int) -> None:
         if step % self.config.refresh == 0:
-            self.neighbours.copy_(nearest(self.tokens.weight, self.config.nearest, self.vocab.special))
+            self.neighbours.copy_(nearest(whole(self.tokens.weight), self.config.nearest, self.vocab.special))
 
     def selected(self, length: int) -> int:
         return slots(self.config.rate, length)
@@ -109,8 +110,7 @@ class Nearest(Corruptor):
         new = self.neighbours[old].gather(2, draw[..., None]).squeeze(2)
         ids = scatter(batch.ids, picked, new)
         distance = (encoder.tokens(old) - encoder.tokens(new)).float().square().sum(2)
-        weight = picked.valid.float()
-        loss = self.config.pull * (distance * weight).sum() / weight.sum().clamp(min=1)
+        loss = self.config.pull * average(distance, picked.valid)
         replaced = ids != batch.ids
         metrics: Metrics = {"replaced": mean(replaced, batch.real), "neighbour_l2": mean(distance, picked.valid)}
         with torch.no_grad():

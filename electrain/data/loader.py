@@ -1,7 +1,7 @@
 """From a step's number to its batches. The loader has no state: any step can be asked for, on any process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,11 +21,12 @@ class Loader:
     Slot step * batch + position of the run is row `permutation(slot % rows)` of epoch slot // rows; each epoch has its
     own permutation, named by (seed, epoch). A split smaller than what is asked of it is read again in another order.
 
-    batch:       rows of a step over all processes; ranks * accumulate must divide it (UserError)
+    batch:       rows of a step over all processes; accumulate must divide it, and leave each process a row (UserError)
     seed:        of the order and of every row's randomness (Batch.key)
-    accumulate:  micro-batches of a step on each process
+    accumulate:  micro-batches of a step
     reader:      what is read beside the text of every row
-    rank, ranks: this process, and how many there are; each takes a contiguous part of the batch
+    rank, ranks: this process, and how many there are; each takes a contiguous part of every micro-batch, so that a
+                 micro-batch holds the same rows however many processes there are; the parts differ by a row at most
     waited:      seconds that consumers of `stream` have waited for data
     """
 
@@ -41,10 +42,15 @@ class Loader:
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if batch < 1 or accumulate < 1 or batch % (ranks * accumulate):
+        if batch < 1 or accumulate < 1 or batch % accumulate:
             raise UserError(
-                f"a batch of {batch} rows cannot be split over {ranks} process(es) with {accumulate} micro-batch(es) "
-                f"each; choose a multiple of {ranks * max(1, accumulate)}"
+                f"a batch of {batch} rows cannot be cut into {accumulate} micro-batch(es); choose a multiple of "
+                f"{max(1, accumulate)}"
+            )
+        if batch // accumulate < ranks:
+            raise UserError(
+                f"a micro-batch of {batch // accumulate} row(s) cannot be split over {ranks} processes; choose a "
+                "larger --batch, a smaller --accumulate or fewer processes"
             )
         if not 0 <= rank < ranks:
             raise ValueError(f"rank {rank} of {ranks}")
@@ -83,8 +89,8 @@ class Loader:
         cut = zip(*(tensor.chunk(self.accumulate) for tensor in whole + beside), strict=True)
         return [Batch(*parts[: len(whole)], extra=parts[len(whole) :]) for parts in cut]
 
-    def stream(self, start: int, stop: int, device: torch.device | str | None = None) -> Iterator[list[Batch]]:
-        """`step(start)` ... `step(stop - 1)`, each made on a thread while the one before it is used.
+    def stream(self, steps: Iterable[int], device: torch.device | str | None = None) -> Iterator[list[Batch]]:
+        """`step(number)` of every number, each made on a thread while the one before it is used.
 
         The tensors stay in the host's memory, pinned if `device` is cuda. An error on the thread is raised here.
         Closing the iterator, or dropping it, ends the thread.
@@ -101,15 +107,16 @@ class Loader:
             return [batch.map(torch.Tensor.pin_memory) for batch in batches]
 
         with ThreadPoolExecutor(1, thread_name_prefix="electrain-loader") as pool:
-            coming = pool.submit(make, start) if start < stop else None
-            for step in range(start, stop):
-                assert coming is not None
+            coming = (pool.submit(make, step) for step in steps)
+            one = next(coming, None)
+            while one is not None:
                 began = time.perf_counter()
-                batches = coming.result()
+                batches = one.result()
                 self.waited += time.perf_counter() - began
-                coming = pool.submit(make, step + 1) if step + 1 < stop else None
+                one = next(coming, None)
                 yield batches
 
     def _positions(self) -> np.ndarray:
-        share = self.batch // self.ranks
-        return np.arange(self.rank * share, (self.rank + 1) * share, dtype=np.int64)
+        size = self.batch // self.accumulate
+        part = np.arange(size * self.rank // self.ranks, size * (self.rank + 1) // self.ranks, dtype=np.int64)
+        return (size * np.arange(self.accumulate, dtype=np.int64)[:, None] + part).ravel()

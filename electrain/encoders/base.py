@@ -38,6 +38,7 @@ class Encoder(nn.Module, ABC):
 
     config: Config
     embeddings: nn.Module
+    layers: nn.ModuleList
     tokens: nn.Embedding
     width: int
     height: int

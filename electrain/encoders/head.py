@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electrain.encoders.base import Encoder
-from electrain.metrics import Metrics, mean
+from electrain.metrics import Metrics, average, mean
 
 
 @final
@@ -35,11 +35,10 @@ def masked_lm(
     without gradient; loss and accuracy as metrics.
     """
     nll = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view(target.shape)
-    weight = valid.float()
     with torch.no_grad():
         right = logits.gather(2, target[..., None]).squeeze(2) >= logits.amax(2)
         metrics = {"mlm_loss": mean(nll.detach(), valid), "mlm_accuracy": mean(right, valid)}
-    return (nll * weight).sum() / weight.sum().clamp(min=1), nll.detach(), metrics
+    return average(nll, valid), nll.detach(), metrics
 
 
 @final

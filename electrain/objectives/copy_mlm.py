@@ -14,7 +14,7 @@ from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.everywhere import log_probabilities
 from electrain.encoders.head import MlmHead
-from electrain.metrics import mean
+from electrain.metrics import average, mean
 from electrain.objectives.base import Objective, Scored
 from electrain.vocab import Vocab
 
@@ -58,8 +58,7 @@ class CopyMlm(Objective):
         kept = torch.logaddexp(F.logsigmoid(copy), true)
         same = seen.ids == batch.ids
         log_p = torch.where(same, kept, true)
-        weight = batch.real.float()
-        loss = -(log_p * weight).sum() / weight.sum().clamp(min=1)
+        loss = average(-log_p, batch.real)
         with torch.no_grad():
             gate = copy.sigmoid()
             # The likeliest token is the one that is read or the head's own best: right if the true one is no less so.

@@ -14,7 +14,7 @@ from electrain.cost import Shape, Work, mlm_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead
 from electrain.errors import UserError
-from electrain.metrics import histograms, mean
+from electrain.metrics import average, histograms, mean
 from electrain.objectives.base import Objective, Scored
 from electrain.vocab import Vocab
 
@@ -65,7 +65,7 @@ class Corrective(Objective):
             picked = Selection(place.expand_as(batch.ids), batch.real)
         copy = self.gate(hidden).squeeze(-1).float()
         each = F.binary_cross_entropy_with_logits(copy, (~seen.replaced).float(), reduction="none")
-        gate_loss = (each * batch.real).sum() / batch.real.sum().clamp(min=1)
+        gate_loss = average(each, batch.real)
 
         logits = self.head(gather(hidden, picked.index), encoder.tokens.weight).float()
         log_copy, log_write = (F.logsigmoid(sign * copy.detach().gather(1, picked.index)) for sign in (1, -1))
@@ -74,8 +74,7 @@ class Corrective(Objective):
         written, kept = (log_write + logits.gather(2, ids[..., None]).squeeze(2) - total for ids in (true, shown))
         kept = torch.logaddexp(log_copy, kept)
         log_p = torch.where(true == shown, kept, written)
-        weight = picked.valid.float()
-        lm_loss = -(log_p * weight).sum() / weight.sum().clamp(min=1)
+        lm_loss = average(-log_p, picked.valid)
         with torch.no_grad():
             best = logits.amax(-1)
             right = log_p >= torch.maximum(kept, log_write + best - total)

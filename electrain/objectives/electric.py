@@ -29,7 +29,7 @@ from electrain.cost import Shape, Work, rtd_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import RtdHead
 from electrain.errors import UserError
-from electrain.metrics import histograms, mean
+from electrain.metrics import average, histograms, mean
 from electrain.objectives.base import Objective, Scored
 from electrain.vocab import Vocab
 
@@ -62,8 +62,7 @@ class Electric(Objective):
         noise = chosen(seen.picked, batch.ids.shape[1])
         logits, where = noise_logits(energy, seen.log_proposal, noise)
         each = F.binary_cross_entropy_with_logits(logits, noise.float(), reduction="none")
-        weight = where.float()
-        loss = (each * weight).sum() / weight.sum().clamp(min=1)
+        loss = average(each, where)
         with torch.no_grad():
             metrics = {
                 "nce_loss": mean(each.detach(), where),

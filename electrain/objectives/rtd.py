@@ -13,7 +13,7 @@ from electrain.corruptors.base import Corrupted
 from electrain.cost import Shape, Work, rtd_head
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import RtdHead
-from electrain.metrics import histograms, mean
+from electrain.metrics import average, histograms, mean
 from electrain.objectives.base import Objective, Scored
 from electrain.vocab import Vocab
 
@@ -45,8 +45,7 @@ class Rtd(Objective):
         loss = F.binary_cross_entropy_with_logits(logits, seen.replaced.float(), reduction="none")
         picked = chosen(seen.picked, batch.ids.shape[1])
         where = batch.real if self.config.places == "all" else picked
-        weight = where.float()
-        total = (loss * weight).sum() / weight.sum().clamp(min=1)
+        total = average(loss, where)
         with torch.no_grad():
             guess = logits > 0
             metrics = {

@@ -83,6 +83,11 @@ class Pretraining(nn.Module, ABC):
         """The parts whose parameters are counted apart; all but the encoder is a head unless a system says so."""
         return Split(self.encoder.embeddings, self.encoder, self, nn.Module())
 
+    def layers(self) -> list[nn.Module]:
+        """The layers of all encoders in it, each once: what is spread over processes apart from the rest."""
+        encoders = [module for module in self.modules() if isinstance(module, Encoder)]
+        return list(dict.fromkeys(layer for encoder in encoders for layer in encoder.layers))
+
     @abstractmethod
     def cost(self, length: int, vocab_size: int) -> tuple[Work, ...]:
         """What a forward pass over one row of `length` tokens costs (see `cost.py`)."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from electrain.batch import Batch
 from electrain.errors import UserError
-from electrain.metrics import Metrics, mean
+from electrain.metrics import Metrics, average, mean
 from electrain.randomness import Stream, uniform
 from electrain.vocab import Vocab
 
@@ -77,7 +77,8 @@ def info_nce(
     itself, partner = place[:, None] == place, (place + group) % size
     scores = (cosine / temperature).masked_fill(itself, -math.inf)
     target = partner.expand(rows // group, -1)
-    loss = F.cross_entropy(scores.flatten(0, 1), target.flatten())
+    each = F.cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="none")
+    loss = average(each, torch.ones_like(each))
     with torch.no_grad():
         best = scores.argmax(-1) == target
         pair = (partner[:, None] == place).expand_as(cosine)

@@ -13,9 +13,10 @@ from electrain.batch import Batch
 from electrain.corruptors.early_exit import check_exits
 from electrain.corruptors.joint import Joint
 from electrain.cost import Shape, Work
+from electrain.distributed import total
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
-from electrain.metrics import Metrics, over_processes, value
+from electrain.metrics import Metrics, value
 from electrain.objectives.base import Scored
 from electrain.objectives.rtd import Rtd
 from electrain.randomness import Stream, drop
@@ -54,7 +55,7 @@ class SectionExit(nn.Module):
         if at >= self.measured:
             return
         # Summed at once: the buffer is the same on every process, and in a checkpoint made between measuring steps.
-        new = over_processes(torch.stack(accuracies))
+        new = total(torch.stack(accuracies))
         self.accuracies.copy_(new if at == 0 else self.accuracies + new)
         self._decided = None
 

@@ -76,23 +76,34 @@ def test_steps_are_pure(packing: Packing, shards: Shards) -> None:
         one.step(-1)
 
 
-@pytest.mark.parametrize(("ranks", "accumulate"), [(1, 1), (1, 4), (2, 3), (4, 1), (12, 2)])
+@pytest.mark.parametrize(("ranks", "accumulate"), [(1, 1), (1, 4), (2, 3), (4, 1), (12, 2), (5, 2), (7, 1)])
 def test_processes_and_micro_batches_share_a_batch_out(
     packing: Packing, shards: Shards, ranks: int, accumulate: int
 ) -> None:
-    whole = Loader(packing, shards.vocab, batch=24, seed=1).step(7)[0]
-    parts = []
-    for rank in range(ranks):
-        loader = Loader(packing, shards.vocab, batch=24, seed=1, accumulate=accumulate, rank=rank, ranks=ranks)
-        parts += loader.step(7)
-    assert {part.ids.shape[0] for part in parts} == {24 // ranks // accumulate}
-    assert equal([Batch(*(torch.cat(tensors) for tensors in zip(*(part[:5] for part in parts), strict=True)))], [whole])
+    """A micro-batch holds the same rows, in order, however many processes share it out."""
+    alone = Loader(packing, shards.vocab, batch=24, seed=1, accumulate=accumulate).step(7)
+    loaders = [
+        Loader(packing, shards.vocab, batch=24, seed=1, accumulate=accumulate, rank=rank, ranks=ranks)
+        for rank in range(ranks)
+    ]
+    shared = [loader.step(7) for loader in loaders]
+    for micro, whole in enumerate(alone):
+        parts = [batches[micro] for batches in shared]
+        assert equal(
+            [Batch(*(torch.cat(tensors) for tensors in zip(*(part[:5] for part in parts), strict=True)))], [whole]
+        )
+        sizes = {part.ids.shape[0] for part in parts}
+        assert max(sizes) - min(sizes) <= 1
+    for batches in shared:
+        assert len({batch.ids.shape for batch in batches}) == 1  # so that a process compiles one step
 
 
 def test_a_batch_that_cannot_be_split_is_said(packing: Packing, shards: Shards) -> None:
-    for batch, accumulate, ranks in ((10, 2, 3), (0, 1, 1), (8, 0, 1)):
-        with pytest.raises(UserError, match=f"a batch of {batch} rows cannot be split over {ranks} process"):
-            Loader(packing, shards.vocab, batch=batch, seed=0, accumulate=accumulate, ranks=ranks)
+    for batch, accumulate in ((10, 3), (0, 1), (8, 0)):
+        with pytest.raises(UserError, match=f"a batch of {batch} rows cannot be cut into {accumulate} micro-batch"):
+            Loader(packing, shards.vocab, batch=batch, seed=0, accumulate=accumulate)
+    with pytest.raises(UserError, match=r"micro-batch of 4 row\(s\) cannot be split over 5"):
+        Loader(packing, shards.vocab, batch=8, seed=0, accumulate=2, ranks=5)
     with pytest.raises(ValueError, match="rank 2 of 2"):
         Loader(packing, shards.vocab, batch=8, seed=0, rank=2, ranks=2)
 
@@ -120,12 +131,12 @@ def threads() -> list[threading.Thread]:
 
 def test_a_stream_is_its_steps(packing: Packing, shards: Shards) -> None:
     loader = Loader(packing, shards.vocab, batch=8, seed=1, accumulate=2)
-    made = list(loader.stream(5, 12))
+    made = list(loader.stream(range(5, 12)))
     assert len(made) == 7
     for step, batches in zip(range(5, 12), made, strict=True):
         assert equal(batches, loader.step(step))
     assert not threads()
-    assert list(loader.stream(5, 5)) == []
+    assert list(loader.stream(range(5, 5))) == []
 
 
 class Watched(Loader):
@@ -146,7 +157,7 @@ class Watched(Loader):
 
 def test_the_thread_is_one_step_ahead_and_no_more(packing: Packing, shards: Shards) -> None:
     loader = Watched(packing, shards)
-    stream = loader.stream(0, 100)
+    stream = loader.stream(range(0, 100))
     assert loader.made == []
     for step in range(3):
         next(stream)
@@ -158,7 +169,7 @@ def test_the_thread_is_one_step_ahead_and_no_more(packing: Packing, shards: Shar
 
 
 def test_an_error_surfaces_at_its_step_and_ends_the_thread(packing: Packing, shards: Shards) -> None:
-    stream = Watched(packing, shards, fails=3).stream(0, 100)
+    stream = Watched(packing, shards, fails=3).stream(range(0, 100))
     for _ in range(3):
         next(stream)
     with pytest.raises(UserError, match="the disk is gone"):
@@ -169,19 +180,19 @@ def test_an_error_surfaces_at_its_step_and_ends_the_thread(packing: Packing, sha
 
 def test_closing_or_dropping_ends_the_thread(packing: Packing, shards: Shards) -> None:
     loader = Watched(packing, shards)
-    stream = loader.stream(0, 100)
+    stream = loader.stream(range(0, 100))
     next(stream)
     assert len(threads()) == 1
     stream.close()  # type: ignore[attr-defined]
     assert not threads()
-    dropped = loader.stream(0, 100)
+    dropped = loader.stream(range(0, 100))
     next(dropped)
     assert len(threads()) == 1
     del dropped
     gc.collect()
     assert not threads()
     with pytest.raises(RuntimeError, match="the consumer"):
-        for _ in loader.stream(0, 100):
+        for _ in loader.stream(range(0, 100)):
             raise RuntimeError("the consumer")
     gc.collect()
     assert not threads()
@@ -189,16 +200,16 @@ def test_closing_or_dropping_ends_the_thread(packing: Packing, shards: Shards) -
 
 def test_waiting_is_counted(packing: Packing, shards: Shards) -> None:
     starved = Watched(packing, shards, slow=0.05)
-    list(starved.stream(0, 4))
+    list(starved.stream(range(0, 4)))
     assert 0.15 < starved.waited < 2
     busy = Watched(packing, shards, slow=0.01)
-    for _ in busy.stream(0, 4):
+    for _ in busy.stream(range(0, 4)):
         time.sleep(0.1)
     assert busy.waited < 0.15
 
 
 def test_the_host_keeps_plain_tensors_for_the_cpu(packing: Packing, shards: Shards) -> None:
-    (batches,) = Loader(packing, shards.vocab, batch=8, seed=1).stream(0, 1, "cpu")
+    (batches,) = Loader(packing, shards.vocab, batch=8, seed=1).stream(range(0, 1), "cpu")
     assert not any(tensor.is_pinned() for tensor in batches[0][:5])
 
 
@@ -206,6 +217,6 @@ def test_the_host_keeps_plain_tensors_for_the_cpu(packing: Packing, shards: Shar
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_tensors_for_a_gpu_are_pinned(packing: Packing, shards: Shards, device: str) -> None:
     loader = Loader(packing, shards.vocab, batch=8, seed=1, accumulate=2)
-    for step, batches in enumerate(loader.stream(0, 3, device)):
+    for step, batches in enumerate(loader.stream(range(0, 3), device)):
         assert all(tensor.is_pinned() for batch in batches for tensor in batch[:5])
         assert equal(batches, loader.step(step))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from electrain import train
+from electrain.checkpoint import Saver
 from electrain.compute import Step
 from electrain.flops import count
 from electrain.metrics import read
@@ -20,6 +21,7 @@ from tests.training import (
     assert_same,
     make_data,
     one_thread,  # noqa: F401 - a fixture
+    save_and_stop,
 )
 
 
@@ -121,14 +123,8 @@ def test_stopped_and_gone_on_with_is_never_stopped(
     """Bit for bit; and what the run was begun from may be gone by then."""
     monkeypatch.setattr(train, "Folders", lambda *_: World())
     pretrain(run_of(case, 10), data, tmp_path / "whole")
-    save = train.checkpoint.save
-
-    def save_and_stop(out: Path, step: int, *rest: object) -> Path:
-        save(out, step, *rest)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train.checkpoint, "save", save_and_stop)
+        patch.setattr(Saver, "save", save_and_stop)
         pretrain(run_of(case, 10), data, tmp_path / "cut")
     monkeypatch.setattr(World, "masked_lm", None)
     pretrain(run_of(case, 10), data, tmp_path / "cut")

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from electrain import checkpoint, cli, train
 from electrain.batch import Batch, select
+from electrain.checkpoint import Saver
 from electrain.corruptors.frozen import FALLING, Frozen
 from electrain.corruptors.mask import Mask
 from electrain.corruptors.masking import mask
@@ -326,19 +328,20 @@ def test_from_scratch_by_one_command_and_on_from_either_stage(
     two = weights(last(tmp_path / "whole"))
     same = [name for name in two if name.startswith("model: corruptor.generator.encoder")]
     assert same and all(torch.equal(two[n], one[n.replace("corruptor.generator.encoder", "encoder")]) for n in same)
-    save = train.checkpoint.save
+    save = Saver.save
 
     for stage, stop in (("first", 4), ("second", 4)):
         out = tmp_path / "cut"
 
-        def save_and_stop(folder: Path, step: int, *rest: object, stage: str = stage, stop: int = stop) -> Path:
-            path = save(folder, step, *rest)  # type: ignore[arg-type]
-            if step == stop and (folder.name == "first") == (stage == "first"):
+        def save_and_stop(self: Saver, step: int, *rest: Any, stage: str = stage, stop: int = stop) -> Path:
+            path = save(self, step, *rest)
+            if step == stop and (self.run.name == "first") == (stage == "first"):
+                self.wait()
                 raise KeyboardInterrupt
             return path
 
         with monkeypatch.context() as patch:
-            patch.setattr(train.checkpoint, "save", save_and_stop)
+            patch.setattr(Saver, "save", save_and_stop)
             assert go(out)[0] == 130
     code, said = go(out)
     assert code == 0 and "going on from" in said, said
