@@ -130,7 +130,7 @@ class World:
         out = self.folder / "other-data"
         if not (out / "manifest.json").exists():
             words = self.prepare(out)
-            for option, value in (("--vocab-size", "290"), ("--validation", "0.2")):
+            for option, value in (("--vocab-size", "310"), ("--validation", "0.2")):
                 words[words.index(option) + 1] = value
             self.made(words)
         return out
