@@ -87,5 +87,5 @@ def test_the_needs_are_those_of_the_code(make: Callable[[], Run]) -> None:
     found = json.loads(json.dumps(asdict(needs(run, dtype=torch.bfloat16))))
     for name in ("copies", "saved"):
         assert found.pop(name) == pytest.approx(kept.pop(name), rel=0.02)
-    assert found.pop("alive") == pytest.approx(kept.pop("alive"), rel=0.02)
+    assert found.pop("alive") == pytest.approx(kept.pop("alive"), rel=0.02, abs=1000.0)
     assert found == kept
