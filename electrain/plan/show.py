@@ -117,6 +117,7 @@ def _assumptions(chosen: Plan, links: Links) -> list[str]:
         f"Data sheet, {sheet}{device.bandwidth / 1e12:,.2f} TB/s, links of {device.link / GB:,.0f} GB/s one way.",
         share,
         f"Links at {REACHED:.0%} of theirs: {links.bandwidth / GB:,.0f} GB/s from device to device.",
+        "FSDP2 gathers weights in the format of the products (--parallel.gather bfloat16; float32 is twice that).",
         "Activations are those of a step that is not compiled; a compiled one keeps less.",
     ]
 
