@@ -140,7 +140,7 @@ def _unwritten(final: Path, error: Exception) -> UserError:
 
 def listed(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
-    found = {int(path.name[5:]): path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdigit()}
+    found = {int(path.name[5:]): path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdecimal()}
     return [found[step] for step in sorted(found)]
 
 
@@ -149,11 +149,11 @@ def step_of(path: Path) -> int:
     return int(path.name[5:])
 
 
-def latest(run: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest whole checkpoint, or None; damaged ones are named to `warn` and passed over."""
+def latest(run: Path, warn: Callable[[str], None], of: str = "") -> Path | None:
+    """The newest whole checkpoint (see `damage`), or None; damaged ones are named to `warn` and passed over."""
     for path in reversed(listed(run)):
-        if reason := damage(path):
-            warn(f"{path}: damaged ({reason}); the checkpoint before it is used")
+        if what := damage(path, of):
+            warn(f"{path}: damaged ({what}); the checkpoint before it is used")
         else:
             return path
     return None
@@ -162,17 +162,18 @@ def latest(run: Path, warn: Callable[[str], None]) -> Path | None:
 def best(run: Path, warn: Callable[[str], None]) -> Path | None:
     """The checkpoint with the lowest held-out loss, or the latest where none is marked or it is damaged."""
     try:
-        path = run / FOLDER / json.loads((run / FOLDER / "best.json").read_text())["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = json.loads((run / FOLDER / "best.json").read_text())["checkpoint"]
+        path = next(path for path in listed(run) if path.name == name)  # the run's own: a name could lead elsewhere
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, StopIteration):
         return latest(run, warn)
-    if reason := damage(path):
-        warn(f"{path}: damaged ({reason}); the latest checkpoint is used instead of the best")
+    if what := damage(path):
+        warn(f"{path}: damaged ({what}); the latest checkpoint is used instead of the best")
         return latest(run, warn)
     return path
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+def damage(path: Path, of: str = "") -> str | None:
+    """What is wrong with a checkpoint, or None. `of`: the run that it must be of ("of" in the state that was saved)."""
     try:
         sums = json.loads((path / "checksums.json").read_text())
         needed = ["state.json", *([] if (path / PARTS).is_dir() else [MODEL, OPTIMIZER])]
@@ -183,8 +184,16 @@ def damage(path: Path) -> str | None:
                 return f"checksums.json names {name}, which lies elsewhere"
             if _sha256(path / name) != digest:
                 return f"{name} does not match its checksum"
-    except (OSError, ValueError, TypeError) as error:
-        return str(error)
+        parts = (str(file.relative_to(path)) for file in (path / PARTS).glob("*"))
+        if more := sorted(set(parts) - set(sums)):
+            return f"{more[0]} was not written with it"
+        state = json.loads((path / "state.json").read_text())
+        if state["step"] != step_of(path):
+            return f"it is of step {state['step']}"
+        if of and state.get("of", of) != of:
+            return "it is of another run"
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        return reason(error)
     return None
 
 
@@ -240,7 +249,10 @@ def _fill(into: dict[str, Tensor], path: Path, name: str, group: dist.ProcessGro
         from electrain import sharded
 
         return sharded.read(path / PARTS, into, group)
-    source = load_file(path / name)
+    try:
+        source = load_file(path / name)
+    except SafetensorError as error:
+        raise UserError(f"{path / name}: holds no tensors ({reason(error)}); use another checkpoint") from error
     if missing := sorted(into.keys() ^ source.keys()):
         raise UserError(
             f"{path / name}: does not fit the model ({missing[0]} and {len(missing) - 1} more names differ)"

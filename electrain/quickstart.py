@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from electrain import checkpoint
+from electrain.data import frequencies as counts
 from electrain.data.corpus import BUILTIN
 from electrain.data.loader import Loader
 from electrain.data.prepare import prepare
@@ -54,7 +55,7 @@ def quickstart(out: Path, run: Run | None = None, corpus: str = BUILTIN) -> None
     system = run.system.build(shards.vocab)
     checkpoint.load_weights(system, path)
     loader = Loader(run.packing.build(shards, run.length), shards.vocab, batch=64, seed=1)
-    frequencies = np.load(data / "frequencies.npy", allow_pickle=False)
+    frequencies = counts.load(data)
     swaps, samples = judge(system, loader, 512, frequencies)
     say("4/4  exporting, and loading the export with transformers")
     folders = {part: export(run_dir, out / part, part=part) for part in ("discriminator", "generator")}

@@ -1,6 +1,7 @@
 """Run: the whole configuration of a run; to and from run.json."""
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import sys
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from electrain.compute import Compute
 from electrain.data.examples import Full, Packing
 from electrain.distributed import Parallel
-from electrain.errors import UserError
+from electrain.errors import UserError, reason
 from electrain.files import write
 from electrain.guard import Trouble
 from electrain.optim.adam import Adam
@@ -124,6 +125,18 @@ def differences(old: Run, new: Run) -> list[str]:
     return found
 
 
+def identity(run: Run, data_sha256: str) -> str:
+    """Names what a run computes, whatever it runs on: a digest of its fields but the free ones, and of its data."""
+
+    def fixed(tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        return {name: fixed(value) for name, value in tree.items() if "steps" not in tree or name not in FREE}
+
+    text = json.dumps([fixed(run.to_json()), data_sha256], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def settled(new: Any, old: Any) -> Any:
     """`new` with the fields that were read from elsewhere as `old` recorded them."""
     if not dataclasses.is_dataclass(new) or isinstance(new, type) or type(new) is not type(old):
@@ -157,11 +170,14 @@ class Record:
         path = Path(out) / "run.json"
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
-            return Record(**{**tree, "run": Run.from_json(tree["run"])})
+            said = {key: _value(tree[key], str, key) for key in ("data", "data_sha256", "command", "machine")}
+            versions = {str(name): str(number) for name, number in tree["versions"].items()}
+            return Record(**{**tree, **said, "run": Run.from_json(tree["run"]), "versions": versions})
         except FileNotFoundError as error:
             raise UserError(f"{path}: there is none; name the folder that `electrain pretrain --out` made") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not a run of electrain ({error}); restore it, or start a new run") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            why = reason(error)
+            raise UserError(f"{path}: not a run of electrain ({why}); restore it, or start a new run") from error
 
 
 def _plain(value: Any) -> Any:
@@ -176,14 +192,39 @@ def _plain(value: Any) -> Any:
 def _value(tree: Any, hint: Any, where: str) -> Any:
     if isinstance(tree, dict) and "type" in tree:
         kind = _type(str(tree["type"]), where)
+        kinds = [part for part in (typing.get_args(hint) or (hint,)) if isinstance(part, type)]
+        if not any(issubclass(kind, part) for part in kinds):  # before it is made: another library's may do anything
+            raise UserError(f"run.json: {where} names {kind.__qualname__}, which is no configuration here")
         hints = typing.get_type_hints(kind)
         known = {item.name for item in dataclasses.fields(kind)}
         if unknown := sorted(set(tree) - known - {"type"}):
             raise UserError(f"run.json: {where} has unknown fields {', '.join(unknown)}; it is of another version")
-        return kind(**{k: _value(v, hints[k], f"{where}.{k}") for k, v in tree.items() if k != "type"})
-    if isinstance(tree, list) and (typing.get_origin(hint) is tuple or hint is tuple):
-        return tuple(tree)
+        tree = kind(**{k: _value(v, hints[k], f"{where}.{k}") for k, v in tree.items() if k != "type"})
+    elif isinstance(tree, list) and (typing.get_origin(hint) is tuple or hint is tuple):
+        tree = tuple(tree)
+    if not _fits(tree, hint):
+        raise UserError(f"run.json: {where} holds {type(tree).__name__}, which it cannot be; restore the file")
     return tree
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as configurations use them."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        many = len(parts) == 2 and parts[1] is Ellipsis
+        kinds = parts[:1] * len(value) if many else parts
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return type(value) is float or (type(value) is int and abs(value) < 2**1000)
+    if hint in (int, bool, str):
+        return type(value) is hint
+    return hint is Any or (value is None if hint in (None, type(None)) else isinstance(value, origin or hint))
 
 
 def _type(name: str, where: str) -> type:

@@ -20,14 +20,13 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
 
     UserError if OUT holds something else, or a run with other settings or other data.
     """
-    digest = hashlib.sha256((shards.folder / "manifest.json").read_bytes()).hexdigest()
     tokenizer = shards.folder / "tokenizer"
     if (out / "run.json").exists():
         old = Record.load(out)
         if trained(out):
             if changed := differences(old.run, run):
                 raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
-            if old.data_sha256 != digest:
+            if old.data_sha256 != digest(shards):
                 raise UserError(f"{out}: was trained on {old.data}, which {shards.folder} does not hold; name that one")
             return
     check_free(run, out)
@@ -36,9 +35,9 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         # First, so that a folder whose making was cut short is known as ours and made again.
-        Record(run, str(shards.folder), digest, command, versions(), machine()).save(out)
+        Record(run, str(shards.folder), digest(shards), command, versions(), machine()).save(out)
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
-        shutil.copytree(tokenizer, out / "tokenizer")
+        shutil.copytree(tokenizer, out / "tokenizer", ignore=_links)
     except OSError as error:
         raise UserError(f"{out}: cannot be made ({error.strerror or error})") from error
 
@@ -55,6 +54,16 @@ def trained(out: Path) -> bool:
     """Whether the run in `out` has made anything; if not, its start failed, and another may take its place."""
     log = out / "metrics.jsonl"
     return any((out / "checkpoints").glob("*")) or (log.exists() and log.stat().st_size > 0)
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    """Symbolic links are left where they are: one in a folder from elsewhere could bring any file into the run."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
+
+
+def digest(shards: Shards) -> str:
+    """What names the data: the SHA-256 of their manifest, which holds those of all files."""
+    return hashlib.sha256((shards.folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def _foreign(run: Run, path: Path) -> bool:

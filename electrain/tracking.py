@@ -50,14 +50,19 @@ class Log:
         self._file = self.path.open("ab", buffering=0)  # a line that the disk refused must not come again at the end
 
     def _lines(self) -> list[dict[str, Any]]:
+        """The whole lines. The last may be cut, of a process that was killed while it wrote; others are named."""
         if not self.path.exists():
             return []
         lines = []
-        for text in self.path.read_text().splitlines():
+        texts = self.path.read_text(errors="replace").splitlines()
+        for number, text in enumerate(texts, start=1):
             try:
-                lines.append(json.loads(text))
-            except ValueError:  # the last line of a process that was killed while it wrote
-                break
+                line = json.loads(text)
+                int(line["step"])
+                lines.append(line)
+            except (ValueError, TypeError, KeyError, RecursionError):
+                if number < len(texts):
+                    say(f"warning: {self.path}, line {number}: damaged, and left out")
         return lines
 
     def write(self, line: dict[str, Any]) -> None:

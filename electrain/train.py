@@ -24,10 +24,10 @@ from electrain.guard import Bad, Guard, leave_out, number
 from electrain.hub.source import Folders
 from electrain.lock import locked
 from electrain.metrics import Metrics, add, gathered, read
-from electrain.run import Record, Run, settled
+from electrain.run import Record, Run, identity, settled
 from electrain.signals import collected
 from electrain.source import Source
-from electrain.start import FIRST, begin, check_free
+from electrain.start import FIRST, begin, check_free, digest
 from electrain.systems.base import Pretraining
 from electrain.tracking import Bar, Clock, Log, say, trackers
 from electrain.watch import Watch
@@ -105,8 +105,9 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     """
     run, device, system = parts.run, parts.device, parts.system
     dtype = run.compute.precision(device)
+    of = identity(run, digest(parts.shards))
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None, "guard": None, "passed": []}
-    newest = told(lambda: _newest(out))
+    newest = told(lambda: _newest(out, of))
     if newest is not None:
         state |= agreed(lambda: checkpoint.load(newest, system, optimizer))
         if state["step"] >= run.steps:
@@ -129,7 +130,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
 
     def save(step: int) -> Path:
         sums = {name: value.tolist() for name, value in gathered(window or {}).items()}
-        kept = {"window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
+        kept = {"of": of, "window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
         return saver.save(step, system, optimizer, kept)
 
     with collected() as asked, distributed.answering(), Saver(out, run.keep) as saver:
@@ -213,8 +214,8 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     return path
 
 
-def _newest(out: Path) -> Path | None:
-    newest = checkpoint.latest(out, say)
+def _newest(out: Path, of: str) -> Path | None:
+    newest = checkpoint.latest(out, say, of)
     if newest is None and checkpoint.listed(out):
         raise UserError(f"{out}: none of its checkpoints is whole; restore one, or start again in another --out")
     return newest

@@ -35,7 +35,6 @@ def test_a_checkpoint_that_is_damaged_in_any_file_is_named_and_the_one_before_is
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a checkpoint does not say which run it is of", strict=False)
 def test_a_whole_checkpoint_of_another_run_is_refused(world: World) -> None:
     passed(damage.exchanged(world, 2), 2)
 
@@ -70,7 +69,7 @@ def test_disks_that_refuse(world: World, case: Callable[[World, int], Outcome]) 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("pretrain", marks=pytest.mark.xfail(reason="takes no lock yet", strict=False)),
+        "pretrain",
         "prepare",
         pytest.param("cache", marks=pytest.mark.slow),
         pytest.param("finetune", marks=pytest.mark.slow),
