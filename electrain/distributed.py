@@ -76,7 +76,11 @@ def together(parallel: Parallel, cuda: bool) -> Iterator[None]:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // beside))  # torchrun leaves one thread to each
     wait = timedelta(minutes=parallel.timeout)
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=wait)
+        store, number, count = next(dist.rendezvous("env://", timeout=wait))
+        # torchrun keeps the store when it starts the processes again: in it stand the addresses of those before.
+        store = dist.PrefixStore(f"electrain/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{count}", store)
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=wait)
     except (RuntimeError, ValueError) as error:  # DistStoreError among them
         raise UserError(
             f"parallel: the processes do not find each other ({reason(error)}); see torchrun --help"
