@@ -160,12 +160,17 @@ def latest(run: Path, warn: Callable[[str], None], of: str = "") -> Path | None:
 
 
 def best(run: Path, warn: Callable[[str], None]) -> Path | None:
-    """The checkpoint with the lowest held-out loss, or the latest where none is marked or it is damaged."""
+    """The checkpoint with the lowest held-out loss, or the latest where none is marked or it is damaged.
+
+    UserError if what is marked is no checkpoint of the run: a name could lead anywhere.
+    """
     try:
         name = json.loads((run / FOLDER / "best.json").read_text())["checkpoint"]
-        path = next(path for path in listed(run) if path.name == name)  # the run's own: a name could lead elsewhere
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, StopIteration):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return latest(run, warn)
+    if not isinstance(name, str) or Path(name).name != name or not name.startswith("step-"):
+        raise UserError(f"{run}: best.json names {name!r}, which is no checkpoint of this run; choose another")
+    path = run / FOLDER / name
     if what := damage(path):
         warn(f"{path}: damaged ({what}); the latest checkpoint is used instead of the best")
         return latest(run, warn)

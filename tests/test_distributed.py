@@ -92,7 +92,7 @@ def test_every_system_is_the_same_run(ranks: int, kind: Any, data: Path, tmp_pat
         assert_same_curve(tmp_path / "one" / name, tmp_path / "many" / name)
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_stopped_on_four_and_gone_on_with_on_three_and_on_one(kind: Any, data: Path, tmp_path: Path) -> None:
     """The signal reaches one process alone; all of them stop after the same step."""
     job = Job(str(data), str(tmp_path / "run"), ["electra"], kind, steps=40, batch=12)
@@ -121,6 +121,7 @@ def test_parts_are_checked_like_everything_else(data: Path, tmp_path: Path) -> N
     assert weights(last(out))  # whole again, in one file, made on one process
 
 
+@pytest.mark.slow
 def test_bfloat16_policy(data: Path, tmp_path: Path) -> None:
     """Weights sent in bfloat16: near the run in float32, as near as eight bits are."""
     for gather in ("float32", "bfloat16"):

@@ -103,6 +103,9 @@ def _time(needed: Needs, plans: dict[str, Forecast | None], price: float | None)
     return table
 
 
+_GATHERED = "FSDP2 gathers weights in the format of the products (--parallel.gather bfloat16; float32 is twice that)."
+
+
 def _assumptions(chosen: Plan, links: Links) -> list[str]:
     device: Gpu = links.gpu
     sheet = f"{device.name.upper()}: {(device.bfloat16 or device.float32) / 1e12:,.0f} TFLOP/s, "
@@ -117,7 +120,7 @@ def _assumptions(chosen: Plan, links: Links) -> list[str]:
         f"Data sheet, {sheet}{device.bandwidth / 1e12:,.2f} TB/s, links of {device.link / GB:,.0f} GB/s one way.",
         share,
         f"Links at {REACHED:.0%} of theirs: {links.bandwidth / GB:,.0f} GB/s from device to device.",
-        "FSDP2 gathers weights in the format of the products (--parallel.gather bfloat16; float32 is twice that).",
+        *([] if chosen.parallel == "ddp" else [_GATHERED]),
         "Activations are those of a step that is not compiled; a compiled one keeps less.",
     ]
 

@@ -30,6 +30,7 @@ def test_stopped_by_a_signal_a_run_ends_the_same(world: World) -> None:
     passed(kills.stopped(world, 3, steps=40), 3)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_damaged_in_any_file_is_named_and_the_one_before_is_used(world: World) -> None:
     passed(damage.checkpoint(world, 1), 17)
 
