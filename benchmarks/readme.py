@@ -26,13 +26,12 @@ class Line(NamedTuple):
 
 def step(found: dict[str, Any]) -> Line:
     ours, theirs = best(found, "electrain"), best(found, "transformers")
-    memory = ours["peak_mib"] / theirs["peak_mib"]
     what = (
         f"joint ELECTRA step, {found['size']}, batch {found['batch']} × {found['length']}, against transformers' best"
     )
-    return Line(
-        times(ours["rate"] / theirs["rate"]), f"{what}; {memory:.2f} of its memory", *spreads("tokens/s", ours, theirs)
-    )
+    if memory := found.get("memory_to_best_transformers"):
+        what += f"; {memory:.2f} of its memory"
+    return Line(times(ours["rate"] / theirs["rate"]), what, *spreads("tokens/s", ours, theirs))
 
 
 def finetune(found: dict[str, Any]) -> Line:
