@@ -37,7 +37,8 @@ def test_a_changed_figure_fails(copy: list[object], tmp_path: Path) -> None:
         "transformers compiled": {"rate": 200.0, "lowest": 190.0, "highest": 210.0, "peak_mib": 300.0},
         "electrain compiled": {"rate": 1500.0, "lowest": 1400.0, "highest": 1600.0, "peak_mib": 150.0},
     }
-    path.write_text(json.dumps({**found, "date": "9999-01-01", "machine": "an abacus", "variants": variants}))
+    changed = {"date": "9999-01-01", "machine": "an abacus", "memory_to_best_transformers": 0.5, "variants": variants}
+    path.write_text(json.dumps({**found, **changed}))
     before = (tmp_path / "README.md").read_text()
     done = give("--check", *copy)
     assert done.returncode == 1 and "run python benchmarks/readme.py" in done.stderr
