@@ -36,7 +36,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
     """Write RUN/checkpoints/step-N. UserError if the disk will not take it; earlier checkpoints are untouched."""
-    with Saver(run, 1 << 30) as saver:
+    with Saver(run) as saver:
         return saver.save(step, model, optimizer, state)
 
 
@@ -44,9 +44,10 @@ class Saver:
     """Writes checkpoints while training goes on: what is saved is copied, and a thread brings it to the disk.
 
     Leaving it, or the next save, waits for the one before; a UserError of the thread is raised there.
+    keep: last checkpoints that stay, beside the best; all of them if it is None
     """
 
-    def __init__(self, run: Path, keep: int):
+    def __init__(self, run: Path, keep: int | None = None):
         self.run, self.keep = run, keep
         self.seconds = 0.0
         """How long `save` and `wait` have held training up."""
@@ -64,12 +65,12 @@ class Saver:
         if any(parted(tensor) for tensor in tensors[0].values()):
             from electrain import sharded  # costs a second, and is seldom needed
 
-            told(lambda: _clear(beside, final))
+            told(lambda: _cleared(beside, final))
             parts = sharded.write(beside / PARTS, {**tensors[0], **tensors[1]}, aside())
             self._coming = self._pool.submit(self._finish, beside, final, state, parts)
         elif first():
             whole = [{name: tensor.to("cpu", copy=True) for name, tensor in part.items()} for part in tensors]
-            self._coming = self._pool.submit(self._finish, beside, final, state, lambda: _files(beside, final, *whole))
+            self._coming = self._pool.submit(self._finish, beside, final, state, lambda: _files(beside, *whole))
         self.seconds += time.monotonic() - began
         return final
 
@@ -112,23 +113,28 @@ class Saver:
             best = state.get("best")
             if best:
                 write(final.parent / "best.json", json.dumps(best).encode())
-            prune(self.run, self.keep, best and best["checkpoint"])
+            if self.keep is not None:
+                prune(self.run, self.keep, best and best["checkpoint"])
         except (OSError, SafetensorError, UserError) as error:
             shutil.rmtree(beside, ignore_errors=True)
             raise _unwritten(final, error) from error
 
 
-def _files(beside: Path, final: Path, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
-    _clear(beside, final)
+def _files(beside: Path, model: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
+    _clear(beside)
     save_file({name: tensor.contiguous() for name, tensor in model.items()}, beside / MODEL)
     save_file(optimizer, beside / OPTIMIZER)
 
 
-def _clear(beside: Path, final: Path) -> None:
+def _clear(beside: Path) -> None:
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+
+
+def _cleared(beside: Path, final: Path) -> None:
     try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
+        _clear(beside)
     except OSError as error:
         raise _unwritten(final, error) from error
 
@@ -140,8 +146,8 @@ def _unwritten(final: Path, error: Exception) -> UserError:
 
 def listed(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
-    found = {int(path.name[5:]): path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdecimal()}
-    return [found[step] for step in sorted(found)]
+    found = [path for path in (run / FOLDER).glob("step-*") if path.name[5:].isdecimal()]
+    return sorted(found, key=step_of)
 
 
 def step_of(path: Path) -> int:
@@ -233,7 +239,7 @@ def sweep(run: Path, step: int) -> None:
 
     The steps after it are made again; until then a damaged one would pass for one of the last that are kept.
     """
-    for path in [*(run / FOLDER).glob(".*"), *(path for path in listed(run) if int(path.name[5:]) > step)]:
+    for path in [*(run / FOLDER).glob(".*"), *(path for path in listed(run) if step_of(path) > step)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

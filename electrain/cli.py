@@ -152,12 +152,7 @@ def _export(args: Sequence[str]) -> None:
     if chosen.code is not None:
         load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
-    which = chosen.checkpoint
-    if which not in ("best", "latest"):
-        if not which.isdecimal():
-            raise UserError(f"--checkpoint {which}: choose best, latest, or the number of a step")
-        which = int(which)
-    made = export(chosen.run, chosen.out, part=part, checkpoint=which, name=chosen.push_to_hub)
+    made = export(chosen.run, chosen.out, part=part, checkpoint=chosen.checkpoint, name=chosen.push_to_hub)
     print(f"exported: {made}")
     if chosen.push_to_hub:
         print(f"on the Hub: {push(made, chosen.push_to_hub)}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from electrain.errors import UserError
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+def replace(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part. OSError if it fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -16,10 +16,18 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        sync(path.parent)
-    except OSError as error:
+    except BaseException:
         with contextlib.suppress(OSError):  # a disk that takes nothing does not give anything up either
             beside.unlink()
+        raise
+
+
+def write(path: Path, content: bytes) -> None:
+    """The same, and its name is synced too. UserError if it fails."""
+    try:
+        replace(path, content)
+        sync(path.parent)
+    except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
 
 

@@ -88,14 +88,21 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     run.system.check(run.length)
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
+    loader = _loader(run, shards, source, run.batch, run.seed, run.accumulate)
+    rows = max(min(run.batch // run.accumulate, run.eval_rows), distributed.ranks())
+    held_out = _loader(run, Shards.open(data, "validation"), source, rows, seed=0)
+    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
+    return _Parts(run, device, shards, system, loader, held_out, said)
+
+
+def _loader(run: Run, shards: Shards, source: Source, batch: int, seed: int, accumulate: int = 1) -> Loader:
+    """Of this process's part of the rows of a split."""
     packing = run.packing.build(shards, run.length)
     reader = run.system.reader(source, packing)
-    loader = Loader(
-        packing, shards.vocab, batch=run.batch, seed=run.seed, accumulate=run.accumulate, reader=reader,
+    return Loader(
+        packing, shards.vocab, batch=batch, seed=seed, accumulate=accumulate, reader=reader,
         rank=distributed.rank(), ranks=distributed.ranks(),
     )  # fmt: skip
-    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
-    return _Parts(run, device, shards, system, loader, _held_out(run, data, source), said)
 
 
 def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Path, passed: list[int]) -> Path | None:
@@ -130,8 +137,8 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
 
     def save(step: int) -> Path:
         sums = {name: value.tolist() for name, value in gathered(window or {}).items()}
-        kept = {"of": of, "window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
-        return saver.save(step, system, optimizer, kept)
+        more = {"of": of, "window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
+        return saver.save(step, system, optimizer, more)
 
     with collected() as asked, distributed.answering(), Saver(out, run.keep) as saver:
         try:
@@ -257,16 +264,6 @@ def evaluate(
     distributed.put_away(system)
     assert total is not None
     return read(gathered(total))
-
-
-def _held_out(run: Run, data: Path, source: Source) -> Loader:
-    shards = Shards.open(data, "validation")
-    size = min(run.batch // run.accumulate, run.eval_rows)
-    packing = run.packing.build(shards, run.length)
-    return Loader(
-        packing, shards.vocab, batch=max(size, distributed.ranks()), seed=0, reader=run.system.reader(source, packing),
-        rank=distributed.rank(), ranks=distributed.ranks(),
-    )  # fmt: skip
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -22,13 +23,14 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoToke
 
 import electrain
 from electrain import cli
-from electrain.cli import Export, Quickstart, main
+from electrain.cli import Export, Quickstart
 from electrain.data.settings import Prepare
 from electrain.errors import Stopped
 from electrain.recipes import published
 from electrain.run import Record, Run
 from electrain.study.conduct import Conduct
 from tests import prose
+from tests.commands import Left, give
 from tests.training import last, metrics, one_thread  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,31 +43,10 @@ PREPARE = shlex.split(
 )
 
 
-@dataclass(frozen=True)
-class Left:
-    """How a command left, and what it printed and said."""
-
-    code: int
-    printed: str
-    said: str
-
-
 @pytest.fixture
 def here(capsys: pytest.CaptureFixture[str]) -> Callable[..., Left]:
     """Gives a command in this process."""
-
-    def give(*words: object) -> Left:
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert isinstance(code, int)
-        return Left(code, out, err)
-
-    return give
+    return partial(give, capsys)
 
 
 def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
@@ -238,7 +219,6 @@ def test_version(here: Callable[..., Left]) -> None:
         ("export", ["missing: --run, --out"]),
         ("export absent --out B", ["absent/run.json: there is none", "electrain pretrain --out"]),
         ("export absent --out B --part body", ["invalid choice 'body'"]),
-        ("export absent --out B --checkpoint newest", ["--checkpoint newest: choose best, latest"]),
         ("export absent --out B --code absent.py", ["absent.py: no Python file"]),
         ("flops", ["electrain flops: name a recipe first"]),
         ("flops bert_base --vocab-size 0", ["--vocab-size 0"]),
@@ -290,6 +270,8 @@ def test_pretrain_touches_nothing_that_is_not_its_own(
     refused(here(*pretrain("file", "new")), "file/manifest.json: no such file")
     refused(here("export", mine, "--out", "new"), "mine/run.json: there is none")
     refused(here("export", way.run, "--out", mine), "mine: holds files that are no export")
+    words = ("export", way.run, "--out", tmp_path / "other", "--checkpoint", "newest")
+    refused(here(*words), "--checkpoint newest: choose best, latest")
     refused(here("quickstart", "--out", mine), "mine: holds other files")
     refused(here("prepare", "--corpus", "file", "--out", mine), "mine is not empty")
     assert contents(tmp_path) == before

@@ -350,7 +350,8 @@ def test_accumulating_changes_nothing_but_rounding(data: Path, whole: Path, tmp_
 def test_an_evaluation_repeats_itself_and_changes_nothing(data: Path) -> None:
     system = ELECTRA.build(VOCAB)
     before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
-    loader = train._held_out(RUN, data, Folders(data))
+    shards = Shards.open(data, "validation")
+    loader = train._loader(RUN, shards, Folders(data), RUN.eval_rows, seed=0)
     one, two = (train.evaluate(system, loader, RUN, torch.float32, torch.device("cpu"), 0.5) for _ in range(2))
     assert one == two and system.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in system.state_dict().items())

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt32
 
+from electrain.files import replace
+
 SUFFIX = ".crc"
 SIZE = 4096  # bytes of a block; the last one of a file may be shorter
 _HEAD = 32
@@ -32,16 +34,7 @@ def summed(path: Path) -> tuple[str, UInt32[np.ndarray, " blocks"]]:
 
 def save(path: Path, sha256: str, sums: UInt32[np.ndarray, " blocks"]) -> None:
     """Write the checksums beside the token file `path`, whole or not at all. OSError if the disk will not take them."""
-    final = path.with_name(path.name + SUFFIX)
-    hidden = final.with_name(f".{final.name}.{os.getpid()}")
-    try:
-        with hidden.open("wb") as file:
-            file.write(bytes.fromhex(sha256) + sums.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(hidden, final)
-    finally:
-        hidden.unlink(missing_ok=True)
+    replace(path.with_name(path.name + SUFFIX), bytes.fromhex(sha256) + sums.tobytes())
 
 
 def load(path: Path, sha256: str, size: int) -> UInt32[np.ndarray, " blocks"] | None:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from electrain.data.manifest import NAME, Manifest
-from electrain.data.work import NO_SPACE, REFUSED, STOP, WORK, Resumable, replace
+from electrain.data.work import NO_SPACE, REFUSED, STOP, WORK, Resumable
 from electrain.errors import UserError
+from electrain.files import replace
 from electrain.lock import locked
 
 SETTINGS = "settings.json"

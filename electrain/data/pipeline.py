@@ -22,8 +22,9 @@ from electrain.data.corpus import Layout
 from electrain.data.pieces import Piece
 from electrain.data.reading import Rules, Tally, read
 from electrain.data.tokenizer import encoder_of
-from electrain.data.work import NO_SPACE, STOP, WORK, Resumable, replace
+from electrain.data.work import NO_SPACE, STOP, WORK, Resumable
 from electrain.errors import UserError
+from electrain.files import replace
 
 BATCH_BYTES = 1_000_000  # of text, tokenized at once: bounds the memory, and long enough that Rust does the work
 BATCH_DOCUMENTS = 1000

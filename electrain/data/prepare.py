@@ -24,8 +24,9 @@ from electrain.data.reading import Rules, Tally, read
 from electrain.data.settings import VOCAB_SIZE, Cluster, Prepare
 from electrain.data.summary import describe
 from electrain.data.tokenizer import load_tokenizer, train_tokenizer, vocab_of
-from electrain.data.work import Resumable, replace
+from electrain.data.work import Resumable
 from electrain.errors import UserError
+from electrain.files import replace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

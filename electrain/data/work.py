@@ -1,4 +1,4 @@
-"""What the parts of `prepare` leave for each other in OUT/.work, and how a file is written whole or not at all.
+"""What the parts of `prepare` leave for each other in OUT/.work.
 
 - plan/00003.json: the pieces of task 3, which it reads
 - progress/00003: bytes read, documents, tokens so far, written by the task now and then
@@ -11,8 +11,6 @@
 """
 
 import errno
-import os
-from pathlib import Path
 
 from electrain.errors import UserError
 
@@ -25,16 +23,3 @@ REFUSED = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE)  # w
 
 class Resumable(UserError):
     """The work so far is kept: the same command goes on with it."""
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(hidden, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
-    finally:
-        hidden.unlink(missing_ok=True)

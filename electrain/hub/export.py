@@ -44,7 +44,7 @@ def export(
     usual: tuple[Part, ...] = (*parts(system), "discriminator")
     part = usual[0] if part is None else part
     facts = Facts.of(
-        run_dir, record, part_of(system, part), part, step=int(path.name.split("-")[1]), name=name or "FOLDER"
+        run_dir, record, part_of(system, part), part, step=checkpoints.step_of(path), name=name or "FOLDER"
     )
     to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts))
     return out
@@ -111,7 +111,7 @@ def checkpoint_of(run_dir: Path, which: str | int, warn: Callable[[str], None]) 
     """A whole checkpoint of a run: "latest", "best" (lowest held-out loss), or a step. UserError if there is none."""
     if isinstance(which, int) or which.isdecimal():
         which = int(which)
-        there = {int(path.name.split("-")[1]): path for path in checkpoints.listed(run_dir)}
+        there = {checkpoints.step_of(path): path for path in checkpoints.listed(run_dir)}
         if which not in there:
             steps = ", ".join(map(str, there)) or "none"
             raise UserError(f"{run_dir}: has no checkpoint of step {which}; it has: {steps}")

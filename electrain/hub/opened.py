@@ -97,7 +97,7 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
         lm=_lm(system),
         rate=rate if isinstance(rate, float) else RATE,
         energy=verdict if isinstance(verdict, RtdHead) and electric else None,
-        step=int(weights.name.split("-")[1]),
+        step=checkpoints.step_of(weights),
     )
 
 

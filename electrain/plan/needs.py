@@ -1,7 +1,6 @@
 """What a step needs of a device, found once, on no device: everything else in a plan is arithmetic on it."""
 
 import math
-import re
 import weakref
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from electrain.run import Run
 # layer, by which an activation would be taken for a weight. Nothing is computed, so that more cost nothing.
 ROWS = 127
 COPIES = "copies of weights"
-_LAYER = re.compile(r"(.*\blayers\.\d+)\.")
 _PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
 
 
@@ -71,10 +69,6 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
     whole = run.batch // run.accumulate  # some systems read rows in groups that divide it
     rows = whole * max(5, math.ceil(ROWS / whole))
     memory = measure(run, vocab_of(vocab_size), rows, dtype, ledger)
-    layers: Counter[str] = Counter()
-    for name, parameter in system.named_parameters():
-        if found := _LAYER.match(name):
-            layers[found[1]] += parameter.numel()
     peak = dict(ledger.peak)
     copies = peak.pop(COPIES, 0)
     tables = system.split().embeddings.parameters()
@@ -86,7 +80,7 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
         dtype=str(dtype).removeprefix("torch."),
         parameters=memory.weights // 4,
         trained=memory.gradients // 4,
-        layers=tuple(layers.values()),
+        layers=tuple(sum(parameter.numel() for parameter in layer.parameters()) for layer in system.layers()),
         last=sum(parameter.numel() for parameter in tables if parameter.requires_grad),
         copies=copies,
         alive={kind: size / rows for kind, size in sorted(peak.items()) if size},

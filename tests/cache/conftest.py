@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from electrain.cli import main
 from electrain.data.shards import Shards
 from electrain.optim.adam import Adam
 from electrain.train import pretrain
+from tests.commands import give
 from tests.training import BERT, VOCAB, make_data, tiny
 
 Command = Callable[..., tuple[int, str]]
@@ -45,17 +45,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Gives a command in this process; returns its exit code and what it said."""
 
-    def give(*words: object) -> tuple[int, str]:
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code or 0
-        assert isinstance(code, int)
-        return code, capsys.readouterr().err
+    def command(*words: object) -> tuple[int, str]:
+        left = give(capsys, *words)
+        return left.code, left.said
 
-    return give
+    return command
 
 
 def cache(world: Path, out: Path, *options: object) -> list[str]:

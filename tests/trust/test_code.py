@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from electrain.cli import main
 from tests.cache.conftest import with_tokenizer
+from tests.commands import give
 from tests.training import BERT, one_thread, tiny  # noqa: F401 - a fixture
 
 PACKAGE = Path(__file__).resolve().parents[2] / "electrain"
@@ -87,17 +87,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def give(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    capsys.readouterr()
-    code: object = 0
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        code = stop.code or 0
-    assert isinstance(code, int)
-    return code, capsys.readouterr().err
-
-
 MODEL = {
     "score": ("score", "--model", "MODEL", "--file", "WORLD/texts.txt"),
     "blimp": ("blimp", "--model", "MODEL", "--data", "WORLD", "--out", "OUT"),
@@ -128,9 +117,9 @@ def test_a_pickle_in_a_model_is_not_opened(
             (model / "pytorch_model.bin").rename(model / name)
         elif name.endswith(".json"):
             (model / name).write_text(json.dumps({"metadata": {}, "weight_map": {"x": "pytorch_model.bin"}}))
-    code, said = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
+    left = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
     assert not marker.exists()
-    assert code == 2 and said.splitlines()[-1].startswith("electrain: ") and "Traceback" not in said
+    assert left.code == 2 and left.said.splitlines()[-1].startswith("electrain: ") and "Traceback" not in left.said
     torch.load(model / "pytorch_model.bin", weights_only=False) if (model / "pytorch_model.bin").exists() else None
     assert marker.exists() == (model / "pytorch_model.bin").exists()  # the payload does work
 
@@ -141,20 +130,18 @@ def test_a_pickle_as_the_model_is_not_opened(
 ) -> None:
     marker, model = tmp_path / "marker", tmp_path / "weights.pt"
     torch.save(Payload(marker), model)
-    code, said = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
+    left = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
     assert not marker.exists()
-    assert code == 2 and len(said.splitlines()) == 1
+    assert left.code == 2 and len(left.said.splitlines()) == 1
 
 
 def test_an_array_of_objects_is_not_opened(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     marker, data = tmp_path / "marker", tmp_path / "data"
     shutil.copytree(world / "data", data)
     np.save(data / "frequencies.npy", np.array([Payload(marker)] * 200, object))
-    code, said = give(
-        capsys, "pretrain", "electra_unigram", "--size", "tiny", "--data", data, "--out", tmp_path / "run"
-    )
+    left = give(capsys, "pretrain", "electra_unigram", "--size", "tiny", "--data", data, "--out", tmp_path / "run")
     assert not marker.exists()
-    assert code == 2 and "frequencies.npy: cannot be read" in said
+    assert left.code == 2 and "frequencies.npy: cannot be read" in left.said
     np.load(data / "frequencies.npy", allow_pickle=True)
     assert marker.exists()
 
@@ -163,9 +150,9 @@ def test_an_array_of_objects_is_not_opened(world: Path, tmp_path: Path, capsys: 
 def test_a_pickle_is_no_corpus(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     marker = tmp_path / "marker"
     (tmp_path / name).write_bytes(pickle.dumps(Payload(marker), protocol=4))
-    code, said = give(capsys, "prepare", "--corpus", tmp_path / name, "--out", tmp_path / "out", "--workers", 1)
+    left = give(capsys, "prepare", "--corpus", tmp_path / name, "--out", tmp_path / "out", "--workers", 1)
     assert not marker.exists() and not (tmp_path / "out").exists()
-    assert code == 2 and said.splitlines()[-1].startswith("electrain: ")
+    assert left.code == 2 and left.said.splitlines()[-1].startswith("electrain: ")
 
 
 SCRIPT = """
@@ -198,9 +185,9 @@ def test_code_in_a_model_does_not_run(
         "tokenizer_class": "EvilTokenizer",
     }
     path.write_text(json.dumps(tree))
-    code, said = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
+    left = give(capsys, *words(MODEL[verb], world, tmp_path / "out", model))
     assert not marker.exists()
-    assert code == 2 and said.splitlines()[-1].startswith("electrain: ")
+    assert left.code == 2 and left.said.splitlines()[-1].startswith("electrain: ")
 
 
 def test_code_of_a_tokenizer_does_not_run(
@@ -235,9 +222,9 @@ def test_code_of_a_data_set_does_not_run(world: Path, tmp_path: Path, capsys: py
         ("blimp", "--model", world / "model", "--data", data, "--out", tmp_path / "out"),
     )
     for verb in verbs:
-        code, said = give(capsys, *verb)
+        left = give(capsys, *verb)
         assert not marker.exists(), verb
-        assert code == 2 and said.splitlines()[-1].startswith("electrain: "), verb
+        assert left.code == 2 and left.said.splitlines()[-1].startswith("electrain: "), verb
 
 
 def test_a_run_names_only_configurations(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,8 +243,8 @@ def test_a_run_names_only_configurations(world: Path, tmp_path: Path, capsys: py
         tree["system"]["type"] = kind
         record = {"run": tree, "data": "", "data_sha256": "", "command": "", "versions": {}, "machine": ""}
         (tmp_path / "run.json").write_text(json.dumps(record))
-        code, said = give(capsys, "export", tmp_path, "--out", tmp_path / "out")
-        assert code == 2 and "which is no configuration here" in said, kind
+        left = give(capsys, "export", tmp_path, "--out", tmp_path / "out")
+        assert left.code == 2 and "which is no configuration here" in left.said, kind
 
 
 def test_weights_of_a_run_are_safetensors_alone(tmp_path: Path) -> None:
