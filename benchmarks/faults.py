@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faults import damage, disks, kills, memory, two
+from faults import damage, disks, kills, memory, ranks, two
 from faults.world import Outcome, World
 from rich.console import Console
 from rich.table import Table
@@ -34,10 +34,11 @@ class Case(NamedTuple):
     call: Callable[[World, int], Outcome]
 
 
-# Those with several ranks (one killed, one that stands still and is named by a time-out) are rows like any other.
 CASES = (
     Case("kill: pretrain, SIGKILL", 100, kills.pretrain),
     Case("kill: pretrain, SIGTERM and Ctrl-C", 12, kills.stopped),
+    Case("kill: one of three processes", 12, ranks.killed),
+    Case("stop: one of three processes stands still", 6, ranks.silent),
     Case("kill: prepare, SIGKILL", 8, partial(kills.verb, name="prepare")),
     Case("kill: cache, SIGKILL", 8, partial(kills.verb, name="cache")),
     Case("kill: finetune, SIGKILL", 4, partial(kills.verb, name="finetune")),

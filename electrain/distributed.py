@@ -6,11 +6,13 @@ reads its part of every micro-batch, averages are over all parts, and rank 0 alo
 
 import inspect
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Thread
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -114,18 +116,8 @@ def told(value: Callable[[], _T]) -> _T:
     """What rank 0 finds, on all processes; its UserError ends all of them."""
     if ranks() == 1:
         return value()
-    answer: list[_T | Elsewhere | None] = [None]
-    error = None
-    if first():
-        try:
-            answer[0] = value()
-        except UserError as found:
-            answer[0], error = Elsewhere(), found
+    answer = [agreed(lambda: value() if first() else None)]
     dist.broadcast_object_list(answer, src=0)
-    if error is not None:
-        raise error
-    if isinstance(answer[0], Elsewhere):
-        raise answer[0]
     return cast(_T, answer[0])
 
 
@@ -171,21 +163,25 @@ def answering() -> Iterator[None]:
         if rank() != min(set(range(ranks())) - set(who), default=0):
             raise Elsewhere from error
         named = f"process {', '.join(map(str, who))} does not answer" if who else "a process did not answer in time"
-        what = f"parallel: {named} ({reason(error)[:120]}); start again"
-        raise UserError(f"{what}, it goes on from the last checkpoint") from error
+        why = re.sub(r"^\[\S+\] ", "", reason(error))[:80]  # without the name of a source file of PyTorch's
+        raise UserError(f"parallel: {named} ({why}); start again, it goes on from the last checkpoint") from error
 
 
 def _missing() -> list[int]:
     """The processes that do not notice that one is missing: those that are gone or stand still."""
-    store = dist.distributed_c10d._get_default_store()
-    store.set_timeout(timedelta(seconds=_PATIENCE))
-    try:
-        store.set(f"electrain/here/{rank()}", "")
-        time.sleep(_PATIENCE)  # the others notice it within moments of each other
-        found = [number for number in range(ranks()) if not store.check([f"electrain/here/{number}"])]
-        time.sleep(_PATIENCE if first() else 0)  # the store may be this process's, and the others are still reading
-    except RuntimeError:  # without torchrun, the store is with the first, which is then the one that is gone
-        found = [0]
+    store, found = dist.distributed_c10d._get_default_store(), [0]
+
+    def ask() -> None:
+        with suppress(RuntimeError):
+            store.set(f"electrain/here/{rank()}", "")
+            time.sleep(_PATIENCE)  # the others notice it within moments of each other
+            found[:] = [number for number in range(ranks()) if not store.check([f"electrain/here/{number}"])]
+            time.sleep(_PATIENCE if first() else 0)  # the store may be this process's, and the others still read
+
+    # Without torchrun the store is with the first: it gives no answer if that one is gone, and none ever if it stands.
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(3 * _PATIENCE)
     return found
 
 
@@ -227,12 +223,28 @@ class Spread:
         self._ddp: nn.parallel.DistributedDataParallel | None = None
         self._fsdp = ranks() > 1 and parallel.kind == "fsdp"
         if ranks() > 1 and not self._fsdp:
-            # Buffers are the same on all; its newer name is the only one that later versions take without a warning.
+            # Buffers are the same on all; later versions take its newer name alone without a warning.
             known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
             quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
             settings: dict[str, Any] = {quiet: False, "find_unused_parameters": leaves_out}
             whole = _Called(system, step)
             self._ddp = self.call = nn.parallel.DistributedDataParallel(whole, gradient_as_bucket_view=True, **settings)
+        self._settled = self._ddp is None or leaves_out  # such gradients stay in the buckets where they were put
+
+    def settle(self, batch: object, progress: Tensor) -> None:
+        """Before the first step: a pass forward and backward of which nothing stays but DDP's buckets.
+
+        It lays them out anew after the first one, and a sum over three processes is rounded by where in a bucket a
+        gradient lies: a run that goes on would differ from one that never stopped.
+        """
+        if self._settled:
+            return
+        self._settled = True
+        buffers = {name: buffer.clone() for name, buffer in self.system.named_buffers()}
+        self.call(batch, progress).loss.backward()
+        self.system.zero_grad(set_to_none=True)
+        for name, buffer in self.system.named_buffers():
+            buffer.copy_(buffers[name])
 
     def micro(self, last: bool) -> AbstractContextManager:
         """Around the forward and backward pass of a micro-batch."""

@@ -136,8 +136,11 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     path, saved_at = newest, time.monotonic()
 
     def save(step: int) -> Path:
-        sums = {name: value.tolist() for name, value in gathered(window or {}).items()}
-        more = {"of": of, "window": sums, "best": state["best"], "guard": guard.state(), "passed": gone}
+        nonlocal window
+        sums = gathered(window or {})
+        window = sums if sums and first() else None  # as in a run that goes on from here, or it would round otherwise
+        kept = {name: value.tolist() for name, value in sums.items()}
+        more = {"of": of, "window": kept, "best": state["best"], "guard": guard.state(), "passed": gone}
         return saver.save(step, system, optimizer, more)
 
     with collected() as asked, distributed.answering(), Saver(out, run.keep) as saver:
@@ -151,6 +154,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                 progress = torch.full((), step / run.steps, device=device)  # not a copy from the host, which would wait
                 here: Metrics | None = None
                 loss = torch.zeros((), device=device)
+                spread.settle(_to(batches[0], device), progress)
                 for micro, batch in enumerate(batches, start=1):
                     with spread.micro(last=micro == run.accumulate):
                         output = spread.call(_to(batch, device), progress)

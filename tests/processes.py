@@ -39,6 +39,7 @@ class Job:
     steps: int = 50
     batch: int = 8
     accumulate: int = 1
+    log: int = 1
     packing: str = "full"
     compile: bool = False
     gather: Literal["float32", "bfloat16"] = "float32"
@@ -49,7 +50,7 @@ class Job:
 
 def run_for(job: Job, name: str) -> Run:
     """A case's run, its checkpoints far apart."""
-    more: dict[str, Any] = {"log_every": 1, "save_every": 10, "eval_every": 25, "batch": job.batch}
+    more: dict[str, Any] = {"log_every": job.log, "save_every": 10, "eval_every": 25, "batch": job.batch}
     run = run_of(all_cases()[name], job.steps, accumulate=job.accumulate, packing=PACKINGS[job.packing], **more)
     parallel = Parallel(job.kind, gather=job.gather, timeout=job.timeout)
     return replace(run, parallel=parallel, compute=replace(run.compute, compile=job.compile))

@@ -42,13 +42,17 @@ def context() -> ForkServerContext:
 
 
 class Command:
-    """A running command. `log` takes what it says on both streams; `largest`: bytes that a file may grow to."""
+    """A running command. `log` takes what it says on both streams; `largest`: bytes that a file may grow to;
+    `environment`: variables beside those of the first process.
+    """
 
-    def __init__(self, words: list[str], log: Path, largest: int | None = None):
+    def __init__(
+        self, words: list[str], log: Path, largest: int | None = None, environment: dict[str, str] | None = None
+    ):
         self.log = log
         log.write_bytes(b"")
         self.began = time.monotonic()
-        self.process: ForkServerProcess = context().Process(target=_work, args=(words, str(log), largest))
+        self.process: ForkServerProcess = context().Process(target=_work, args=(words, str(log), largest, environment))
         self.process.start()
         self.pid: int = self.process.pid or 0
 
@@ -83,13 +87,14 @@ class Command:
         return self.log.read_text(errors="replace")
 
 
-def _work(words: list[str], log: str, largest: int | None) -> None:
+def _work(words: list[str], log: str, largest: int | None, environment: dict[str, str] | None) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdin.close()
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    os.environ.update(environment or {})
     from electrain.cli import main
 
     main(words)

@@ -41,10 +41,10 @@ class World:
 
     # --- commands
 
-    def start(self, words: list[str], largest: int | None = None) -> Command:
+    def start(self, words: list[str], largest: int | None = None, environment: dict[str, str] | None = None) -> Command:
         """Begin a command of electrain."""
         self.number += 1
-        return Command(words, self.folder / "logs" / f"{self.number:05d}.txt", largest)
+        return Command(words, self.folder / "logs" / f"{self.number:05d}.txt", largest, environment)
 
     def call(self, words: list[str], largest: int | None = None) -> tuple[int, str]:
         """Exit code of a command, and what it said."""
@@ -151,7 +151,7 @@ class World:
 
 def one_line(said: str) -> str:
     """The line of an error that the command line has answered for; "" if there is not exactly one, or a traceback."""
-    lines = [line for line in said.splitlines() if line.startswith("electrain: ")]
+    lines = [line for line in said.splitlines() if line.startswith(("electrain: ", "electrain (process "))]
     return lines[0] if len(lines) == 1 and "Traceback" not in said else ""
 
 
