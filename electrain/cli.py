@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "blimp": "minimal pairs, without fine-tuning",
     "score": "which words of a text look replaced; or sort candidates",
     "study": "several recipes at equal operations, one table",
+    "report": "one page of one or more runs, for a browser",
     "export": "a folder that transformers loads",
     "flops": "parameters, operations and memory of a recipe",
     "plan": "memory, time and cost of a recipe on many GPUs, computed",
@@ -132,6 +133,13 @@ def _study(args: Sequence[str]) -> None:
     name, rest = named(args, "study", "STUDY", "the one study there is: ladder")
     made = conduct(name, _parse(Conduct, rest, f"study {name}"), redaction.command("study", args))
     print("\n".join(f"written: {path}" for path in made))
+
+
+def _report(args: Sequence[str]) -> None:
+    from electrain.report.build import report
+    from electrain.report.settings import Report
+
+    print(f"written: {report(_parse(Report, first_as('--runs', args), 'report'))}")
 
 
 def _cache(args: Sequence[str]) -> None:
@@ -234,6 +242,7 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "blimp": _blimp,
     "score": _score,
     "study": _study,
+    "report": _report,
     "export": _export,
     "flops": _flops,
     "plan": _plan,

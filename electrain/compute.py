@@ -1,6 +1,7 @@
 """Where and how a step is computed: device, number format, compilation."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
@@ -77,6 +78,16 @@ def has_bfloat16(device: torch.device) -> bool:
 def casting(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Matrix products in `dtype` inside; sums, norms and losses stay float32."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: the most that torch held on the GPU, or that this process held in memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class Step:

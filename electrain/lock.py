@@ -90,6 +90,19 @@ def locked(folder: Path, verb: str, name: str = NAME) -> Iterator[None]:
                 parent.rmdir()
 
 
+def holder(folder: Path, name: str = NAME) -> Holder | None:
+    """Who writes to `folder`, by its signs of life; None if nobody does, or the file cannot be read."""
+    path = folder / name
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _read(handle) if time.time() - os.fstat(handle).st_mtime < SILENT * BEAT else None
+    finally:
+        os.close(handle)
+
+
 def _acquired(folder: Path, path: Path, verb: str) -> int:
     until = time.monotonic() + PATIENCE
     while True:

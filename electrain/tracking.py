@@ -34,14 +34,14 @@ class Tracker(Protocol):
 
 
 class Log:
-    """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}.
+    """metrics.jsonl: a line a window of steps, {"step", "kind": "train" | "eval", metrics...}; or another such file.
 
     A metric of which nothing was counted is null. Opening it for a run that goes on at `step` drops the lines after
     that step: those steps are made again. Of several processes, the first writes.
     """
 
-    def __init__(self, out: Path, step: int):
-        self.path = out / "metrics.jsonl"
+    def __init__(self, out: Path, step: int, name: str = "metrics.jsonl"):
+        self.path = out / name
         self._file = None
         if not first():
             return

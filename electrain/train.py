@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from electrain import checkpoint, distributed
+from electrain import checkpoint, distributed, samples
 from electrain.batch import Batch
 from electrain.checkpoint import Saver
-from electrain.compute import Step
+from electrain.compute import Step, peak_memory
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
 from electrain.distributed import Spread, agreed, common, first, told, whole
@@ -127,7 +127,8 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     told(lambda: checkpoint.sweep(out, start))
 
     others = trackers(run.track, out, run.to_json()) if first() else []
-    log, bar, watch = Log(out, start), Bar(run.steps, start), Watch(run.steps)
+    log, looks = Log(out, start), Log(out, start, samples.FILE)
+    bar, watch = Bar(run.steps, start), Watch(run.steps)
     guard = Guard(run.trouble, device, state["guard"])
     gone = sorted({*state["passed"], *passed})
     kept = state["window"] if first() else {}  # the sums of all processes: one goes on with them
@@ -181,7 +182,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                 if logs or ends:
                     values = read(gathered(window))
                     window = None
-                    timing = clock.window(done, run.batch * run.length)
+                    timing = {**clock.window(done, run.batch * run.length), "memory": peak_memory(device)}
                     values |= {**rates, "grad_norm": norm.item()}
                     log.write({"step": done, "kind": "train", **values, **timing})
                     bar.update(done, values | timing)
@@ -192,9 +193,10 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
 
                 better = False
                 if done % run.eval_every == 0 or ends:
-                    with clock.paused():
+                    with clock.paused(), samples.looking(system) as seen:
                         values = evaluate(system, parts.held_out, run, dtype, device, done / run.steps)
                     log.write({"step": done, "kind": "eval", **values})
+                    looks.write({"step": done, "rows": seen})
                     for other in others:
                         other.log({f"eval/{k}": v for k, v in values.items()}, done)
                     say(f"step {done}  held out: {_evaluation(values)}")
@@ -219,6 +221,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
         finally:
             bar.close()
             log.close()
+            looks.close()
             for other in others:
                 other.close()
     assert path is not None

@@ -66,7 +66,13 @@ def patched(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Any], N
 
 
 def test_a_run_leaves_what_it_says(whole: Path, data: Path) -> None:
-    assert {path.name for path in whole.iterdir()} == {"run.json", "metrics.jsonl", "checkpoints", "tokenizer"}
+    assert {path.name for path in whole.iterdir()} == {
+        "run.json",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "checkpoints",
+        "tokenizer",
+    }
     assert (whole / "tokenizer" / "tokenizer.json").read_text() == "{}"
     record = Record.load(whole)
     assert (record.run, record.data, record.command) == (RUN, str(data), "the command")
@@ -79,7 +85,7 @@ def test_a_run_leaves_what_it_says(whole: Path, data: Path) -> None:
     measured = {"loss", "mlm_loss", "mlm_accuracy", "generator_entropy", "replaced", "sampled_right"}
     measured |= {"rtd_loss", "rtd_accuracy", "rtd_majority", "rtd_recall", "rtd_auc"}
     assert lines[2].keys() == {"step", "kind"} | measured
-    assert lines[0].keys() == lines[2].keys() | {"lr", "grad_norm", "tokens_per_second", "data_wait"}
+    assert lines[0].keys() == lines[2].keys() | {"lr", "grad_norm", "tokens_per_second", "data_wait", "memory"}
     assert lines[0]["lr"] == RUN.optim.rate(6, 40) and lines[0]["tokens_per_second"] > 0
     assert lines[0]["loss"] == pytest.approx(lines[0]["mlm_loss"] + 50 * lines[0]["rtd_loss"], rel=1e-4)
     assert lines[-2]["loss"] < lines[0]["loss"] - 5  # it learns

@@ -43,7 +43,7 @@ VOCAB = Vocab(size=200, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4)
 ENCODER = Bert.Config(layers=2, hidden=32, ffn=64, heads=2, embedding=16, positions=16)
 ELECTRA = System.Config(ENCODER, Joint.Config(width=0.5), Rtd.Config(), weight=50.0)
 BERT = System.Config(ENCODER, Mask.Config(), Mlm.Config())
-TIMING = ("tokens_per_second", "data_wait")
+TIMING = ("tokens_per_second", "data_wait", "memory")
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +159,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert not different
     assert (last(one) / "state.json").read_text() == (last(other) / "state.json").read_text()
     assert metrics(one) == metrics(other)
+    assert (one / "samples.jsonl").read_text() == (other / "samples.jsonl").read_text()
 
 
 def at_step(

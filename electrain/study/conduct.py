@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from electrain import checkpoint
-from electrain.compute import Compute
+from electrain.compute import Compute, peak_memory
 from electrain.data.shards import Shards
 from electrain.errors import UserError, reason
 from electrain.files import write
@@ -21,7 +21,7 @@ from electrain.recipes.sizes import SIZES, Size
 from electrain.run import Record, Run, differences, settled
 from electrain.start import trained
 from electrain.study.budget import afford, complete, operations, step_cost
-from electrain.study.figures import FILE, Figures, counted, peak_memory, yardstick
+from electrain.study.figures import FILE, Figures, counted, yardstick
 from electrain.study.ladder import study
 from electrain.study.table import save
 from electrain.study.workers import Job, side_by_side

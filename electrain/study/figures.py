@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -136,16 +135,6 @@ def _log(out: Path) -> list[dict[str, Any]]:
 
 def _positive(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value < 2**53
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB: the most that torch held on the GPU, or that this process held in memory."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 @torch.no_grad()
