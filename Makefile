@@ -20,7 +20,7 @@ define CREATE_VENV
 	exit 1
 endef
 
-.PHONY: help quickstart test test-slow test-ray test-lowest lint audit format clean
+.PHONY: help quickstart test test-slow test-ray test-lowest docs lint audit format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -35,6 +35,10 @@ test-slow: .venv/.dev ## the slow tests: compiled resume, real sizes, trainings 
 
 test-ray: .venv/.ray ## prepare on a Ray cluster of this machine; installs the extra, 240 MB
 	@.venv/bin/python -m pytest -m ray tests/data/test_engines.py $(ARGS)
+
+docs: .venv/.docs ## the guide, into site/; every link and anchor in it is checked
+	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=true .venv/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 lint: .venv/.dev ## style and types
 	@.venv/bin/ruff check .
@@ -52,7 +56,7 @@ test-lowest: .venv-lowest/.dev ## the tests with the oldest versions that pyproj
 	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 clean: ## remove the environments and caches; runs/ stays
-	rm -rf .venv .venv-lowest constraints-lowest.txt build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest constraints-lowest.txt build dist site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps .base and .dev say what has been installed; they grow old with pyproject.toml and constraints.txt.
@@ -73,6 +77,11 @@ clean: ## remove the environments and caches; runs/ stays
 .venv/.ray: .venv/.dev
 	@echo "Installing Ray into .venv (once; half a minute)"
 	@.venv/bin/python $(PIP) install --quiet -e '.[dev,ray]' -c constraints.txt
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	@echo "Installing what builds the guide into .venv (once; half a minute)"
+	@.venv/bin/python $(PIP) install --quiet -e '.[dev,docs]' -c constraints.txt
 	@touch $@
 
 .venv-lowest/.python:
