@@ -28,7 +28,7 @@ def outside(path: Path) -> Iterator[Path]:
     """Files outside docs/ that a Markdown file links to; of a folder, its README.md."""
     for _, link, _ in LINK.findall(path.read_text(encoding="utf-8")):
         target = file_of(link, path)
-        if target is not None and target.is_file() and not target.is_relative_to(DOCS):
+        if target is not None and target.is_file() and not target.is_relative_to(DOCS) and target != NOTEBOOK:
             yield target
 
 
@@ -69,7 +69,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if target is None:
             return found[0]
         anchor = urlsplit(found[2]).fragment
-        link = os.path.relpath(place(target), os.path.dirname(source) or ".")
+        there = "notebook.md" if target == NOTEBOOK and path != NOTEBOOK else place(target)
+        link = os.path.relpath(there, os.path.dirname(source) or ".")
         return f"]({link}{'#' + anchor if anchor else ''})"
 
     return LINK.sub(mended, markdown)
