@@ -33,6 +33,7 @@ WORK: dict[str, tuple[tuple[str, object], ...]] = {
     "blimp": (("electrain.zeroshot.blimp.blimp", ()),),
     "score": (("electrain.zeroshot.score.score", None),),
     "study": (("electrain.study.conduct.conduct", ()),),
+    "report": (("electrain.report.build.report", Path("page.html")),),
     "export": (("electrain.hub.export.export", Path("export")), ("electrain.hub.export.push", "address")),
     "flops": (("electrain.flops.describe", ""),),
     "plan": (("electrain.plan.show.describe", ""),),
@@ -55,6 +56,7 @@ NEEDED = {
     "score": ["text.txt", "--model", "RUN"],
     "study": ["--data", "DIR", "--out", "DIR"],
     "export": ["RUN", "--out", "DIR"],
+    "report": ["RUN"],
 }
 RECIPES = ("electra_tiny", "fast_electra", "fast_electra_cached", "electra_decoupled", "electra_two_stage", "bert_base")
 
