@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """Rows of token ids as they stand in the corpus.
 
     ids       (b, t) int64   token ids, [CLS] ... [SEP], padded with the padding id
-    segments  (b, t) int64   0 or 1 (the second of a pair)
+    segments  (b, t) int64   0 or 1 (the second of a pair), and twice the document's number in rows of several
     real      (b, t) bool    False at padding
     maskable  (b, t) bool    may be selected: real and not a special token
     key       (b,)   int64   the row's source of randomness: `randomness.row_keys(seed, step, row)`

@@ -68,6 +68,48 @@ def layers(
     )
 
 
+def gated_layers(
+    shape: Shape,
+    *,
+    count: int | float,
+    hidden: int,
+    ffn: int,
+    heads: int,
+    window: int,
+    local: float,
+    part: str,
+    trained: bool = True,
+) -> tuple[Work, Work]:
+    """`count` pre-norm layers without biases, with rotary positions and a gate, and their attention apart.
+
+    The paper's way has no such layers: its conventions are kept, and a turn by the position counts 3 an element.
+
+    window: distance up to which a local layer sees a place; local: the share of such layers
+    """
+    t, h = shape.length, hidden
+    dense = 2 * 4 * h * h + 2 * 3 * h * ffn
+    around = 2 * (_NORM * h + _DROPOUT * h + h) + 2 * 3 * h + (_GELU + 1) * ffn
+    reach = min(window, t - 1)
+    seen = (1 - local) * t + local * (2 * reach + 1 - reach * (reach + 1) / t)  # keys a query; fewer at both ends
+    return (
+        Work(part, count * t * dense, count * t * (dense + around), trained),
+        Work(
+            f"{part}: attention",
+            count * t * 2 * 2 * h * seen,
+            count * t * (2 * 2 * h + (_SOFTMAX + 1) * heads) * seen,
+            trained,
+        ),
+    )
+
+
+def projection(shape: Shape, *, embedding: int, hidden: int, part: str, trained: bool = True) -> Work:
+    """Token table, norm, dropout, and the projection where the widths differ, without biases."""
+    t, e = shape.length, embedding
+    project = 2 * e * hidden if e != hidden else 0
+    paper = 2 * e * shape.vocab + (_NORM + _DROPOUT) * e + project
+    return Work(f"{part}: embeddings", t * project, t * paper, trained)
+
+
 def embeddings(shape: Shape, *, embedding: int, hidden: int, segments: int, part: str, trained: bool = True) -> Work:
     """Token, position and segment tables, LayerNorm, dropout, and the projection where the widths differ."""
     t, e = shape.length, embedding

@@ -111,7 +111,7 @@ class Amos(Corruptor):
         x = self.own.embed(ids, batch.segments)
         below, logits, scores = 0, [], []
         for height in self.config.exits:
-            x = self.own.through(x, batch.real, below, height)
+            x = self.own.through(x, batch.real, below, height, segments=batch.segments)
             out = gather(self.own.close(x), picked.index)
             logits.append(self.generator.head(out, self.own.tokens.weight))
             scores.append(self.score(out))

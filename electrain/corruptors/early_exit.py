@@ -59,7 +59,8 @@ class ExitGenerator(nn.Module):
         for section, last in enumerate(self.exits[: exit + 1]):
             if section > 1:
                 x = self.joins[section - 2](torch.cat(outputs, dim=-1))
-            x = self.encoder.through(x, batch.real, self.exits[section - 1] if section else 0, last, drop=source)
+            first = self.exits[section - 1] if section else 0
+            x = self.encoder.through(x, batch.real, first, last, segments=batch.segments, drop=source)
             outputs.append(x)
         hidden = gather(self.encoder.close(x), picked.index)
         return propose(self.heads[exit](hidden, self.encoder.tokens.weight), batch, picked)

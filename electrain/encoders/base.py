@@ -1,12 +1,14 @@
 """What every encoder is: token ids in, one vector a place out."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from electrain.cost import Shape, Work
+from electrain.errors import UserError
 from electrain.randomness import Drop
 from electrain.vocab import Vocab
 
@@ -43,6 +45,10 @@ class Encoder(nn.Module, ABC):
     width: int
     height: int
     norm_eps: float
+    head_bias: bool = True
+    """Whether the linear layers and LayerNorms of its heads have biases."""
+    verdict_norm: bool = False
+    """Whether the head that gives verdicts has a LayerNorm, as the masked-LM head has."""
 
     @abstractmethod
     def start(self, module: nn.Module) -> None:
@@ -70,9 +76,16 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def through(
-        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], first: int, last: int, *, drop: Drop | None = None
+        self,
+        x: Float[Tensor, "b t d"],
+        real: Bool[Tensor, "b t"],
+        first: int,
+        last: int,
+        *,
+        segments: Int[Tensor, "b t"] | None = None,
+        drop: Drop | None = None,
     ) -> Float[Tensor, "b t d"]:
-        """`x` through layers first .. last - 1, counted from 0."""
+        """`x` through layers first .. last - 1, counted from 0; segments as in `forward`."""
 
     def close(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         """What a head reads of the last layer that was run: as it is, unless the encoder norms its output."""
@@ -95,4 +108,32 @@ class Encoder(nn.Module, ABC):
         depth: stop after so many layers
         """
         x = self.embed(ids, segments, drop=drop, delta=delta)
-        return self.close(self.through(x, real, 0, self.height if depth is None else depth, drop=drop))
+        last = self.height if depth is None else depth
+        return self.close(self.through(x, real, 0, last, segments=segments, drop=drop))
+
+
+_Sizes = TypeVar("_Sizes", bound=Encoder.Config)
+
+
+def scaled(sizes: _Sizes, width: float, depth: float) -> _Sizes:
+    """`Encoder.Config.scaled` of sizes with `hidden`, `ffn`, `heads` and `layers`.
+
+    Heads keep their size, but for a generator narrower than one (ELECTRA's official code: hidden // 64 or 1).
+    """
+    now: Any = sizes
+    hidden, size = round(now.hidden * width), now.hidden // now.heads
+    if hidden < 1 or depth <= 0:
+        raise UserError(f"corruptor: width {width:.4g} and depth {depth:.4g} leave no generator; choose larger")
+    if hidden > size and hidden % size:
+        near = " or ".join(f"{n * size / now.hidden:.4g}" for n in (hidden // size, hidden // size + 1))
+        raise UserError(
+            f"corruptor: width {width:.4g} makes a generator of hidden {hidden}, which is no multiple of the "
+            f"encoder's head size {size}; choose width {near}"
+        )
+    return replace(
+        now,
+        hidden=hidden,
+        ffn=max(1, round(now.ffn * width)),
+        heads=max(1, hidden // size),
+        layers=max(1, round(now.layers * depth)),
+    )

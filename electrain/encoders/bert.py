@@ -1,7 +1,7 @@
 """The post-LN encoder of BERT and ELECTRA, weight-compatible with transformers' ElectraModel and BertModel."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, cast, final
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from electrain.cost import Shape, Work, embeddings, layers
 from electrain.encoders.attention import Attention, bias
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, scaled
 from electrain.encoders.positions import POSITION, look_near, pass_positions, sinusoids
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
@@ -127,23 +127,8 @@ class Bert(Encoder):
                 )
 
         def scaled(self, width: float, depth: float) -> "Bert.Config":
-            """Heads keep their size, but for a generator narrower than one (official code: hidden // 64 or 1)."""
-            hidden, size = round(self.hidden * width), self.hidden // self.heads
-            if hidden < 1 or depth <= 0:
-                raise UserError(f"corruptor: width {width:.4g} and depth {depth:.4g} leave no generator; choose larger")
-            if hidden > size and hidden % size:
-                near = " or ".join(f"{n * size / self.hidden:.4g}" for n in (hidden // size, hidden // size + 1))
-                raise UserError(
-                    f"corruptor: width {width:.4g} makes a generator of hidden {hidden}, which is no multiple of the "
-                    f"encoder's head size {size}; choose width {near}"
-                )
-            return replace(
-                self,
-                hidden=hidden,
-                ffn=max(1, round(self.ffn * width)),
-                heads=max(1, hidden // size),
-                layers=max(1, round(self.layers * depth)),
-            )
+            """Heads keep their size, but for a generator narrower than one."""
+            return scaled(self, width, depth)
 
     config: Config
 
@@ -214,7 +199,14 @@ class Bert(Encoder):
         return x if self.project is None else self.project(x)
 
     def through(
-        self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"], first: int, last: int, *, drop: Drop | None = None
+        self,
+        x: Float[Tensor, "b t d"],
+        real: Bool[Tensor, "b t"],
+        first: int,
+        last: int,
+        *,
+        segments: Int[Tensor, "b t"] | None = None,
+        drop: Drop | None = None,
     ) -> Float[Tensor, "b t d"]:
         padding = bias(real)
         for number, layer in enumerate(self.layers[first:last], start=first):

@@ -18,8 +18,8 @@ class MlmHead(nn.Module):
     def __init__(self, encoder: Encoder):
         super().__init__()
         size, embedding = encoder.tokens.weight.shape
-        self.dense = nn.Linear(encoder.width, embedding)
-        self.norm = nn.LayerNorm(embedding, eps=encoder.norm_eps)
+        self.dense = nn.Linear(encoder.width, embedding, bias=encoder.head_bias)
+        self.norm = nn.LayerNorm(embedding, eps=encoder.norm_eps, bias=encoder.head_bias)
         self.bias = nn.Parameter(torch.zeros(size))
         encoder.start(self.dense)
 
@@ -43,14 +43,19 @@ def masked_lm(
 
 @final
 class RtdHead(nn.Module):
-    """Replaced-token head: dense, GELU, one logit, positive where a token looks replaced (ELECTRA's official code)."""
+    """Replaced-token head: dense, GELU, one logit, positive where a token looks replaced (ELECTRA's official code).
+
+    With a LayerNorm before the logit where the encoder's heads have one (transformers' ModernBERT).
+    """
 
     def __init__(self, encoder: Encoder):
         super().__init__()
-        self.dense = nn.Linear(encoder.width, encoder.width)
+        bias, normed = encoder.head_bias, encoder.verdict_norm
+        self.dense = nn.Linear(encoder.width, encoder.width, bias=bias)
+        self.norm = nn.LayerNorm(encoder.width, eps=encoder.norm_eps, bias=bias) if normed else nn.Identity()
         self.out = nn.Linear(encoder.width, 1)
         encoder.start(self.dense)
         encoder.start(self.out)
 
     def forward(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
-        return self.out(F.gelu(self.dense(hidden))).squeeze(-1)
+        return self.out(self.norm(F.gelu(self.dense(hidden)))).squeeze(-1)

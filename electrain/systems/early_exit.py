@@ -158,7 +158,7 @@ class EarlyExit(Pretraining):
         x = self.encoder.embed(seen.ids, batch.segments, drop=source)
         scored: list[Scored] = []
         for first, last, section in zip((0, *exits), exits[: exit + 1], self.sections, strict=False):
-            x = self.encoder.through(x, batch.real, first, last, drop=source)
+            x = self.encoder.through(x, batch.real, first, last, segments=batch.segments, drop=source)
             scored.append(section(self.encoder.close(x), seen, batch, self.encoder))
         loss = seen.loss + self.config.weight * torch.stack([part.loss for part in scored]).mean()
         one = torch.ones((), device=batch.ids.device)

@@ -1,0 +1,10 @@
+"""The systems' most used pair on the modern encoder."""
+
+from electrain.corruptors.joint import Joint
+from electrain.encoders.modern import Modern
+from electrain.objectives.rtd import Rtd
+from electrain.system import System
+from tests.systems.kit import Case
+
+SIZES = Modern.Config(layers=2, hidden=32, ffn=48, heads=4, embedding=16, positions=16, window=3, global_every=2)
+CASES = {"modern": Case(System.Config(SIZES, Joint.Config(width=0.5, depth=0.5), Rtd.Config(), weight=50.0))}
