@@ -24,6 +24,7 @@ from electrain.run import Run
 
 # Booleans take a value; a field that may be None is no verb of its own, but options where the recipe fills it.
 _STYLE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
+_REPEATED = {"inspect": (tyro.conf.UseAppendAction,)}  # verbs whose options that take several are given several times
 
 VERBS: dict[str, str] = {
     "quickstart": "the whole story on the built-in corpus: prepare, train, evaluate, export, look",
@@ -34,6 +35,7 @@ VERBS: dict[str, str] = {
     "finetune": "fine-tune on a task, and judge: GLUE, SQuAD, tagging, your own table",
     "blimp": "minimal pairs, without fine-tuning",
     "score": "which words of a text look replaced; or sort candidates",
+    "inspect": "a local page: type a text, corrupt it, see what is noticed",
     "study": "several recipes at equal operations, one table",
     "report": "one page of one or more runs, for a browser",
     "export": "a folder that transformers loads",
@@ -125,6 +127,13 @@ def _score(args: Sequence[str]) -> None:
     from electrain.zeroshot.score import score
 
     score(_parse(Score, first_as("--file", args), "score"))
+
+
+def _inspect(args: Sequence[str]) -> None:
+    from electrain.inspect.options import Inspect
+    from electrain.inspect.page import inspect
+
+    inspect(_parse(Inspect, args, "inspect"))
 
 
 def _study(args: Sequence[str]) -> None:
@@ -225,7 +234,7 @@ def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
         with contextlib.redirect_stderr(said):
             if kind is None:
                 return tyro.cli(lambda: None, args=args, prog=f"electrain {verb}", description=VERBS[verb])
-            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=_STYLE)
+            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=_STYLE + _REPEATED.get(verb, ()))
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -241,6 +250,7 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "finetune": _finetune,
     "blimp": _blimp,
     "score": _score,
+    "inspect": _inspect,
     "study": _study,
     "report": _report,
     "export": _export,

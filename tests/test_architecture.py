@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "hub flops recipes",
         "propose train catalogue savings plan",
         "finetune zeroshot judge",
-        "probe report",
+        "probe report inspect",
         "study",
         "quickstart",
         "cli",

@@ -105,7 +105,7 @@ def measure(
     chosen = _chosen(model, by, generator)
     lm = None
     if chosen in ("pll", "both"):
-        lm = _generator(model, generator) if generator else model.lm
+        lm = generator_of(model, generator) if generator else model.lm
         if lm is None:
             raise UserError(
                 f"{model.name}: has no masked language model, which --by {chosen} needs; name one with --generator"
@@ -152,7 +152,8 @@ def _chosen(model: Opened, by: By, generator: str) -> Chosen:
     return cast(Chosen, by)  # auto is done with above
 
 
-def _generator(model: Opened, place: str) -> Lm:
+def generator_of(model: Opened, place: str) -> Lm:
+    """The masked language model that lies elsewhere. UserError if there is none, or it has another vocabulary."""
     other = opened(place, warn=say)
     if other.tokenizer.get_vocab() != model.tokenizer.get_vocab():
         raise UserError(
