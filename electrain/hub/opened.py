@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from electrain import checkpoint as checkpoints
-from electrain.corruptors.base import Corruptor
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, RtdHead
@@ -43,7 +42,6 @@ class Opened(NamedTuple):
     rate       share of the tokens that the generator replaced in pre-training (0.15 where nothing says)
     energy     the head of an Electric run, whose output is an energy and no logit
     step       of the run's checkpoint
-    corruptor  of a run, with its weights
     """
 
     name: str
@@ -55,7 +53,6 @@ class Opened(NamedTuple):
     rate: float = RATE
     energy: RtdHead | None = None
     step: int | None = None
-    corruptor: Corruptor | None = None
 
 
 def opened(
@@ -73,7 +70,7 @@ def opened(
     made = _run(path, checkpoint, warn) if (path / "run.json").is_file() else _folder(place)
     if fresh:
         made = Opened(made.name, made.encoder.config.build(made.vocab), made.vocab, made.tokenizer)
-    for module in (made.encoder, made.rtd, made.energy, made.corruptor, *(made.lm or ())):
+    for module in (made.encoder, made.rtd, made.energy, *(made.lm or ())):
         if module is not None:
             module.eval()
     return made
@@ -90,8 +87,7 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
     verdict = found["discriminator"].head if "discriminator" in found else None
     # Electric's head has the same form, but what it says is no logit of "replaced".
     electric = isinstance(getattr(system, "objective", None), Electric)
-    corruptor = getattr(system, "corruptor", None)
-    rate = getattr(getattr(corruptor, "config", None), "rate", RATE)
+    rate = getattr(getattr(getattr(system, "corruptor", None), "config", None), "rate", RATE)
     return Opened(
         str(path),
         system.encoder,
@@ -102,7 +98,6 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
         rate=rate if isinstance(rate, float) else RATE,
         energy=verdict if isinstance(verdict, RtdHead) and electric else None,
         step=checkpoints.step_of(weights),
-        corruptor=corruptor if isinstance(corruptor, Corruptor) else None,
     )
 
 

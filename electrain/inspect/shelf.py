@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from electrain import checkpoint
+from electrain.corruptors.base import Corruptor
 from electrain.curriculum import Schedule
 from electrain.errors import UserError
 from electrain.hub.opened import Lm, Opened, opened
 from electrain.inspect.line import Reader
+from electrain.run import Record
 from electrain.tracking import say
 from electrain.zeroshot.measures import generator_of
 
@@ -23,22 +25,25 @@ class Choice(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An opened model, its tokenizer, and the masked language model that corrupts for it."""
+    """An opened model, its tokenizer, the masked language model that corrupts for it, and of a run what it chose of its
+    corruptor.
+    """
 
     model: Opened
     reader: Reader
     lm: Lm | None
+    chosen: Corruptor.Config | None
 
     @property
     def masked(self) -> float:
         """Share of the selected places that the generator reads as [MASK]: the run's, or ELECTRA's."""
-        share = getattr(getattr(self.model.corruptor, "config", None), "masked", 0.85)
+        share = getattr(self.chosen, "masked", 0.85)
         return share if isinstance(share, float) else 0.85
 
     @property
     def falling(self) -> Schedule | None:
         """The temperature's schedule, where the run's moves."""
-        schedule = getattr(getattr(self.model.corruptor, "config", None), "temperature", None)
+        schedule = getattr(self.chosen, "temperature", None)
         return schedule if isinstance(schedule, Schedule) and len(set(schedule.values)) > 1 else None
 
 
@@ -58,7 +63,10 @@ class Shelf:
         lm = model.lm
         if lm is None and self._generator:
             lm = generator_of(model, self._generator)
-        return Shown(model, Reader(model.tokenizer), lm)
+        chosen = None
+        if model.step is not None:
+            chosen = getattr(Record.load(Path(choice.place).expanduser()).run.system, "corruptor", None)
+        return Shown(model, Reader(model.tokenizer), lm, chosen if isinstance(chosen, Corruptor.Config) else None)
 
 
 def steps_of(place: str) -> list[str]:

@@ -32,6 +32,7 @@ WORK: dict[str, tuple[tuple[str, object], ...]] = {
     "finetune": (("electrain.finetune.conduct.finetune", ""),),
     "blimp": (("electrain.zeroshot.blimp.blimp", ()),),
     "score": (("electrain.zeroshot.score.score", None),),
+    "inspect": (("electrain.inspect.page.inspect", None),),
     "study": (("electrain.study.conduct.conduct", ()),),
     "report": (("electrain.report.build.report", Path("page.html")),),
     "export": (("electrain.hub.export.export", Path("export")), ("electrain.hub.export.push", "address")),
