@@ -184,7 +184,7 @@ def test_what_cannot_be_opened(tokenizer: Path, tmp_path: Path) -> None:
     sizes = {"vocab_size": 13, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     RobertaForMaskedLM(RobertaConfig(intermediate_size=8, **sizes)).save_pretrained(tmp_path / "roberta")
     load_tokenizer(tokenizer).save_pretrained(tmp_path / "roberta")
-    refused(tmp_path / "roberta", "is a roberta; only ELECTRA and BERT")
+    refused(tmp_path / "roberta", "is a roberta; only ELECTRA, BERT and ModernBERT")
     shutil.rmtree(tmp_path / "run" / "tokenizer")
     refused(tmp_path / "run", "no tokenizer could be loaded")
     BertTokenizerFast(vocab=more).save_pretrained(tmp_path / "run" / "tokenizer")

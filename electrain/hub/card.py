@@ -26,6 +26,9 @@ fill = pipeline("fill-mask", {name})
 print(fill(f"The cat sat on the {{fill.tokenizer.mask_token}}."))""",
 }
 _LOAD["bert"] = _LOAD["generator"]
+_MODERN = """from transformers import AutoModelForTokenClassification, AutoTokenizer
+model, tokenizer = AutoModelForTokenClassification.from_pretrained({name}), AutoTokenizer.from_pretrained({name})
+print(model(**tokenizer("The cat sat on the moon.", return_tensors="pt")).logits.softmax(-1)[..., 1])  # 1: replaced"""
 _NAMES = {
     "loss": "loss",
     "mlm_loss": "masked LM loss, nats a token",
@@ -105,6 +108,7 @@ def card(facts: Facts) -> str:
     tags += ["electrain", "pretraining", {"discriminator": "replaced-token-detection"}.get(facts.part, "masked-lm")]
     front = ["library_name: transformers"]
     front += ["pipeline_tag: fill-mask"] if facts.part != "discriminator" else []
+    classifier = facts.part == "discriminator" and facts.family == "modernbert"
     front += ["tags:", *(f"- {tag}" for tag in tags), "# license: yours to choose, before you publish"]
     recipe = f", recipe {markdown(facts.recipe)}" if facts.recipe else ""
     name = json.dumps(facts.name)
@@ -119,7 +123,7 @@ def card(facts: Facts) -> str:
             f"This is {_WHAT[facts.part]}. Pre-trained with electrain{recipe}.",
             f"{facts.parameters:,} parameters: {facts.sizes}.",
             "",
-            fenced(_LOAD[facts.part].format(name=name), "python"),
+            fenced((_MODERN if classifier else _LOAD[facts.part]).format(name=name), "python"),
             "",
             "As sentence vectors, the mean of the token vectors: "
             f"`SentenceTransformer({name.replace('`', '')})`. They were not",

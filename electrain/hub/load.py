@@ -1,21 +1,24 @@
-"""In: weights and sizes from a transformers ELECTRA or BERT, a local folder or a name on the Hub."""
+"""In: weights and sizes from a transformers ELECTRA, BERT or ModernBERT, a local folder or a name on the Hub."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+import electrain.hub.modernbert as modernbert
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.data.untrusted import LARGEST
+from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub.reading import config_at, network_at
-from electrain.hub.weights import Family, Model, fill, parts, put
+from electrain.hub.weights import Family, Model, class_of, fill, parts, put
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.system import System
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 # Do not change what the weights compute, so a run may choose its own.
-_CHOICE = {"dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
+_CHOICE = {"documents", "dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
 _SIZES = (
     *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "embedding_size"),
     *("max_position_embeddings", "type_vocab_size", "vocab_size"),
@@ -35,15 +38,17 @@ _SIZES = (
 _PROBE = "Élan vital: don't PANIC,  it's naïve_test 1,234.5 ‘so’ 東京 Straße\tab"
 
 
-def encoder_config_of(name: str | Path) -> Bert.Config:
-    """Sizes of a transformers ELECTRA or BERT, as our encoder's configuration.
+def encoder_config_of(name: str | Path) -> Bert.Config | Modern.Config:
+    """Sizes of a transformers ELECTRA, BERT or ModernBERT, as our encoder's configuration.
 
     UserError if it cannot be read, or computes something that our encoder does not.
     """
     return _encoder_config(bert_at(name), name)
 
 
-def generator_scale_of(encoder: Bert.Config, generator: Bert.Config) -> tuple[float, float]:
+def generator_scale_of(
+    encoder: Bert.Config | Modern.Config, generator: Bert.Config | Modern.Config
+) -> tuple[float, float]:
     """Width and depth of a generator as shares of its encoder's: the two fields of the joint corruptor.
 
     UserError if no two numbers make the one from the other.
@@ -108,11 +113,13 @@ def from_transformers(encoder: str | Path, generator: str | Path | None = None) 
     """A system of the sizes that a folder (or Hub name) has, filled with its weights.
 
     An ELECTRA becomes joint + rtd, with a generator of the published sizes, or of a third of the width where none is
-    given (the default of ELECTRA-Base); a BERT becomes mask + mlm. UserError as in `load_into`.
+    given (the default of ELECTRA-Base), and so does a ModernBERT with a generator; a BERT or a ModernBERT becomes mask
+    + mlm, or where it holds a head of ours that gives verdicts, joint + rtd. UserError as in `load_into`.
     """
     theirs = bert_at(encoder)
     sizes = _encoder_config(theirs, encoder)
-    if theirs.model_type == "bert" and generator is None:
+    masked = theirs.model_type == "bert" or (theirs.model_type == "modernbert" and not _verdicts(theirs))
+    if masked and generator is None:
         config = System.Config(sizes, Mask.Config(), Mlm.Config())
     else:
         share = _fitting(sizes) if generator is None else generator_scale_of(sizes, encoder_config_of(generator))
@@ -123,7 +130,12 @@ def from_transformers(encoder: str | Path, generator: str | Path | None = None) 
     return Loaded(system, config, vocab, said)
 
 
-def _fitting(sizes: Bert.Config) -> tuple[float, float]:
+def _verdicts(theirs: "PreTrainedConfig") -> bool:
+    """Whether a ModernBERT is a token classifier of ours."""
+    return tuple((theirs.id2label or {}).values()) == modernbert.LABELS
+
+
+def _fitting(sizes: Bert.Config | Modern.Config) -> tuple[float, float]:
     """A generator's width: a third where heads and hidden allow it, else a quarter, else a half (ELECTRA, table 6)."""
     for parts_of_it in (3, 4, 2):
         if sizes.heads % parts_of_it == 0 and sizes.hidden % parts_of_it == 0:
@@ -132,14 +144,14 @@ def _fitting(sizes: Bert.Config) -> tuple[float, float]:
 
 
 def bert_at(name: str | Path) -> "PreTrainedConfig":
-    """Transformers' configuration of an ELECTRA or a BERT. UserError if there is none, or it is of another model."""
+    """Transformers' configuration of an ELECTRA, a BERT or a ModernBERT. UserError if there is none of these."""
     config = config_at(name)
-    if config.model_type not in ("electra", "bert"):
-        raise UserError(f"{name}: is a {config.model_type}; only ELECTRA and BERT can be loaded")
+    if config.model_type not in ("electra", "bert", "modernbert"):
+        raise UserError(f"{name}: is a {config.model_type}; only ELECTRA, BERT and ModernBERT can be loaded")
     return config
 
 
-def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config:
+def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config | Modern.Config:
     expected = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
     for key, value in {**expected, "add_cross_attention": False}.items():
         if (other := getattr(theirs, key, value)) != value:
@@ -147,6 +159,8 @@ def _encoder_config(theirs: "PreTrainedConfig", name: str | Path) -> Bert.Config
     for key in _SIZES:
         if (number := getattr(theirs, key, 1)) is not None and not (type(number) is int and 0 < number <= LARGEST):
             raise UserError(f"{name}: {key} is {str(number)[:40]}, which no model has; the folder is damaged")
+    if theirs.model_type == "modernbert":
+        return modernbert.sizes_of(theirs, name)
     return Bert.Config(
         layers=theirs.num_hidden_layers,
         hidden=theirs.hidden_size,
@@ -182,18 +196,23 @@ def values_of(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, T
 
 def _weights(name: str | Path, config: "PreTrainedConfig", head: MlmHead | RtdHead) -> dict[str, Tensor]:
     """Weights that are really there, by transformers' names, float32."""
-    from transformers import BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
-
-    kind: Any = BertForMaskedLM  # untyped: with this flag from_pretrained returns a pair
-    if config.model_type == "electra":
-        kind = ElectraForPreTraining if isinstance(head, RtdHead) else ElectraForMaskedLM
-    model, missing = network_at(name, kind, "weights")
+    model, missing = network_at(name, class_of(cast(Family, config.model_type), head), "weights")
     if isinstance(head, MlmHead) and not config.tie_word_embeddings:
         raise UserError(f"{name}: its output table is not its input table, and ours is; choose a model with tied ones")
-    return {key: value for key, value in model.state_dict().items() if key not in missing}
+    # A ModernBERT's heads have the same names, whatever they are for: another kind of head is none.
+    other = config.model_type == "modernbert" and isinstance(head, RtdHead) != _verdicts(config)
+    return {
+        key: value
+        for key, value in model.state_dict().items()
+        if key not in missing and not (other and not key.startswith("model."))
+    }
 
 
-def _differing(theirs: Bert.Config, ours: Bert.Config) -> str:
+def _differing(theirs: Encoder.Config, ours: Encoder.Config) -> str:
+    if type(theirs) is not type(ours):
+        return "another kind of encoder"
+    if isinstance(theirs, Modern.Config) and isinstance(ours, Modern.Config):
+        theirs, ours = modernbert.canonical(theirs), modernbert.canonical(ours)
     pairs = [(f.name, getattr(theirs, f.name), getattr(ours, f.name)) for f in fields(ours) if f.name not in _CHOICE]
     return ", ".join(f"{name} {a}, not {b}" for name, a, b in pairs if a != b)
 

@@ -11,6 +11,7 @@ from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead
 from electrain.encoders.masked_lm import EncoderLm
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub import foreign
 from electrain.hub.load import encoder_config_of, same_tokens, values_of
@@ -58,7 +59,7 @@ def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
     if sizes is None:
         return foreign.load(place, vocab)
     network = EncoderLm.Config(sizes).build(vocab)
-    assert isinstance(network.encoder, Bert)
+    assert isinstance(network.encoder, Bert | Modern)
     values = values_of(Model(network.encoder, network.head), "generator", place)
     if missing := [name for name, parameter in network.named_parameters() if parameter not in values]:
         raise UserError(f"{place}: lacks weights of a masked language model ({missing[0]}, {len(missing)} in all)")
@@ -68,10 +69,10 @@ def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:
     return network
 
 
-def _our_sizes(place: str, theirs: "PreTrainedConfig", vocab: Vocab) -> Bert.Config | None:
-    """Of an ELECTRA or BERT that our encoder computes; None for what only transformers does."""
+def _our_sizes(place: str, theirs: "PreTrainedConfig", vocab: Vocab) -> Encoder.Config | None:
+    """Of an ELECTRA, BERT or ModernBERT that our encoders compute; None for what only transformers does."""
     if (
-        theirs.model_type not in ("electra", "bert")
+        theirs.model_type not in ("electra", "bert", "modernbert")
         or not theirs.tie_word_embeddings
         or theirs.vocab_size != vocab.size
     ):

@@ -58,7 +58,7 @@ class Opened(NamedTuple):
 def opened(
     place: str | Path, checkpoint: str | int = "latest", *, fresh: bool = False, warn: Callable[[str], None] = say
 ) -> Opened:
-    """The network of a run's folder, or of a folder or Hub name that transformers loads as an ELECTRA or a BERT.
+    """The network of a run's folder, or of a folder or Hub name that transformers loads as ELECTRA, BERT or ModernBERT.
 
     checkpoint: of a run: "latest", "best", or a step
     fresh:      the same architecture with fresh weights instead (from torch's generator), without heads: what
@@ -127,7 +127,7 @@ def _folder(place: str | Path) -> Opened:
     vocab = replace(vocab, size=theirs.vocab_size)
     encoder = encoder_config_of(place).build(vocab)
     heads: tuple[RtdHead | MlmHead, ...] = (MlmHead(encoder),)
-    if theirs.model_type == "electra":
+    if theirs.model_type in ("electra", "modernbert"):
         heads = (RtdHead(encoder), *heads)
     # A folder holds one kind of head, or none (a fine-tuned model).
     for head in heads:

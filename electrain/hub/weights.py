@@ -1,42 +1,49 @@
-"""One table of names, read both ways: our weights and those of transformers' ELECTRA and BERT classes."""
+"""One table of names, read both ways: our weights and those of transformers' ELECTRA, BERT and ModernBERT classes."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+import electrain.hub.modernbert as modernbert
 from electrain.corruptors.generator import Generator
+from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert, Embeddings, Layer
 from electrain.encoders.head import MlmHead, RtdHead
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, ElectraConfig, PreTrainedModel
+    from transformers import BertConfig, ElectraConfig, ModernBertConfig, PreTrainedModel
 
 Part = Literal["discriminator", "generator", "bert"]
-Family = Literal["electra", "bert"]
+Family = Literal["electra", "bert", "modernbert"]
 
 
 class Model(NamedTuple):
     """An encoder and the head that reads it: what one folder of transformers holds."""
 
-    encoder: Bert
+    encoder: Bert | Modern
     head: MlmHead | RtdHead
 
     @property
     def family(self) -> Family:
-        """The model type of transformers that a folder of this part has: bert where it can be, electra otherwise."""
+        """The model type of transformers that a folder of this part has: bert where it can be, electra otherwise; of a
+        modern encoder modernbert.
+        """
+        if isinstance(self.encoder, Modern):
+            return "modernbert"
         return "bert" if isinstance(self.head, MlmHead) and self.encoder.project is None else "electra"
 
 
 def parts(system: Pretraining) -> dict[Part, Model]:
     """What a system can be exported as. Empty where its encoder is none that transformers knows."""
     found: dict[Part, Model] = {}
-    if isinstance(system.encoder, Bert):
+    if _known(system.encoder):
         head = getattr(getattr(system, "objective", None), "head", None)
         if isinstance(head, RtdHead):
             found["discriminator"] = Model(system.encoder, head)
@@ -45,9 +52,13 @@ def parts(system: Pretraining) -> dict[Part, Model]:
         generator = getattr(getattr(system, "corruptor", None), "generator", None)
         if isinstance(generator, Generator):
             encoder = generator.encoder if generator.encoder is not None else system.encoder
-            if isinstance(encoder, Bert):
+            if _known(encoder):
                 found["generator"] = Model(encoder, generator.head)
     return found
+
+
+def _known(encoder: Encoder | None) -> TypeGuard[Bert | Modern]:
+    return isinstance(encoder, Bert) or modernbert.fits(encoder)
 
 
 def part_of(system: Pretraining, part: Part) -> Model:
@@ -59,8 +70,10 @@ def part_of(system: Pretraining, part: Part) -> Model:
     return found[part]
 
 
-def modules_of(encoder: Bert, family: Family) -> list[tuple[tuple[str, ...], nn.Module]]:
+def modules_of(encoder: Bert | Modern, family: Family) -> list[tuple[tuple[str, ...], nn.Module]]:
     """An encoder's modules by their names in transformers; several names where one of ours stands for several."""
+    if isinstance(encoder, Modern):
+        return modernbert.modules_of(encoder)
     tables = cast(Embeddings, encoder.embeddings)
     modules: list[tuple[tuple[str, ...], nn.Module]] = [
         ((f"{family}.embeddings.word_embeddings",), tables.tokens),
@@ -87,7 +100,11 @@ def pairs(model: Model, family: Family) -> Iterator[tuple[tuple[str, ...], nn.Pa
     """Names in transformers and our parameter; where there are several names, ours is these rows one below another."""
     encoder, head = model
     modules = modules_of(encoder, family)
-    if isinstance(head, RtdHead):
+    if family == "modernbert":
+        modules += modernbert.head_modules(head)
+        if isinstance(head, MlmHead):
+            yield ("decoder.bias",), head.bias
+    elif isinstance(head, RtdHead):
         modules.append((("discriminator_predictions.dense",), head.dense))
         modules.append((("discriminator_predictions.dense_prediction",), head.out))
     else:
@@ -127,7 +144,7 @@ def exported(model: Model, family: Family) -> dict[str, Tensor]:
     for names, parameter in pairs(model, family):
         value = cast(Tensor, sums[parameter].weight) if parameter in sums else parameter
         out |= split(names, value)
-    return out
+    return modernbert.as_labels(out) if family == "modernbert" else out
 
 
 def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
@@ -137,6 +154,7 @@ def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.
     UserError for a part of a parameter, or another shape.
     """
     values: dict[nn.Parameter, Tensor] = {}
+    theirs = modernbert.as_logit(theirs) if family == "modernbert" else theirs
     for names, parameter in pairs(model, family):
         there = [name for name in names if name in theirs]
         if not there:
@@ -165,10 +183,12 @@ def put(values: Mapping[nn.Parameter, Tensor], models: Iterable[Model]) -> None:
                 module.weight = values[parameter].to(parameter.device)
 
 
-def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig":
+def config_for(model: Model, vocab: Vocab) -> "BertConfig | ElectraConfig | ModernBertConfig":
     """The configuration of a part, as transformers writes it."""
     from transformers import BertConfig
 
+    if isinstance(model.encoder, Modern):
+        return modernbert.config_of(model.encoder.config, vocab, model.head)
     if model.family == "bert":
         return BertConfig(**sizes(model.encoder.config, vocab))
     return electra_config(model.encoder.config, vocab)
@@ -200,16 +220,24 @@ def sizes(config: Bert.Config, vocab: Vocab) -> dict[str, Any]:
     }
 
 
-def as_transformers(model: Model, vocab: Vocab) -> "PreTrainedModel":
-    """The part as one of transformers' classes (ElectraForPreTraining, ElectraForMaskedLM, BertForMaskedLM), copied."""
-    from transformers import BertConfig, BertForMaskedLM, ElectraForMaskedLM, ElectraForPreTraining
+def class_of(family: Family, head: MlmHead | RtdHead) -> Any:
+    """ElectraForPreTraining, ElectraForMaskedLM, BertForMaskedLM, and ModernBERT's token classifier and masked LM."""
+    import transformers
 
-    family, config = model.family, config_for(model, vocab)
-    theirs: PreTrainedModel
-    if isinstance(config, BertConfig):
-        theirs = BertForMaskedLM(config)
-    else:
-        theirs = ElectraForPreTraining(config) if isinstance(model.head, RtdHead) else ElectraForMaskedLM(config)
+    verdict = isinstance(head, RtdHead)
+    match family:
+        case "electra":
+            return transformers.ElectraForPreTraining if verdict else transformers.ElectraForMaskedLM
+        case "bert":
+            return transformers.BertForMaskedLM
+        case "modernbert":
+            return transformers.ModernBertForTokenClassification if verdict else transformers.ModernBertForMaskedLM
+
+
+def as_transformers(model: Model, vocab: Vocab) -> "PreTrainedModel":
+    """The part as one of transformers' classes, copied."""
+    family = model.family
+    theirs: PreTrainedModel = class_of(family, model.head)(config_for(model, vocab))
     weights = exported(model, family)
     wrong = theirs.load_state_dict(weights, strict=False)
     # A tied weight has two names and one parameter: filled by one name, it is not missing.
