@@ -118,8 +118,9 @@ def cache(world: World, tries: int) -> Outcome:
         found = world.pretrain(out, _STEPS, "--system.corruptor.cache", folder)
         return ["pretrain", "fast_electra_cached", *found[2:], "--size", "tiny"]
 
-    whole = world.fresh("cached-whole")
-    world.made(words(whole, made))
+    whole, damaged = world.fresh("cached-whole"), world.fresh("damaged-cache")
+    shutil.copytree(made, damaged)  # by the same path: a run is not the same with another
+    world.made(words(whole, damaged))
     lost: list[str] = []
     noticed: dict[str, int] = {}
     names = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())

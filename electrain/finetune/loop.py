@@ -54,14 +54,15 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
     optim = how.optim(encoder.width, steps)
     optimizer = optim.build(model)
 
-    first = 0
+    first, sum_so_far = 0, 0.0
     if (newest := checkpoint.latest(folder, say)) is not None:
-        first = checkpoint.load(newest, model, optimizer)["step"]
+        state = checkpoint.load(newest, model, optimizer)
+        first, sum_so_far = state["step"], state["window"]
         say(f"going on from {newest}")
     checkpoint.sweep(folder, first)
     order = deal.epoch(seed, first // len(deal))
     call = compiled_step(model, _to(deal.take(order[0], seed, 0), device), dtype) if worth else model
-    window = torch.zeros((), device=device)
+    window = torch.full((), sum_so_far, device=device)
     began = saved = time.monotonic()
     seen, losses = 0, []
     bar = Bar(steps, first)
@@ -92,7 +93,7 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
                     bar.update(done, None)
                 late = time.monotonic() - saved > 60 * how.save_minutes
                 if (late or asked) and done < steps:
-                    path = checkpoint.save(folder, done, model, optimizer, {})
+                    path = checkpoint.save(folder, done, model, optimizer, {"window": window.item()})
                     checkpoint.prune(folder, 1, None)
                     saved = time.monotonic()
                     if asked:

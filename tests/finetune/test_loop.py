@@ -55,7 +55,8 @@ def test_a_seed_names_a_fine_tuning(tmp_path: Path) -> None:
 
 
 def test_stopped_and_gone_on_with_is_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = weights(tuned(tmp_path / "whole"))
+    uncut = tuned(tmp_path / "whole")
+    whole = weights(uncut)
     take, calls = loop.Batches.take, []
 
     def interrupt(self: Any, *args: Any) -> Any:
@@ -69,8 +70,10 @@ def test_stopped_and_gone_on_with_is_never_stopped(tmp_path: Path, monkeypatch: 
         tuned(tmp_path / "cut")
     assert [path.name for path in checkpoint.listed(tmp_path / "cut")] == ["step-000017"]
     monkeypatch.undo()
-    resumed = weights(tuned(tmp_path / "cut"))
+    again = tuned(tmp_path / "cut")
+    resumed = weights(again)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert again.loss == uncut.loss  # of steps before the stop too
 
 
 def test_a_loss_that_is_not_finite_is_said(tmp_path: Path) -> None:
