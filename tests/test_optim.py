@@ -86,6 +86,8 @@ def test_groups_hold_every_parameter_once() -> None:
         ("linear", {0: 0.1, 4: 0.5, 9: 1.0, 10: 1.0, 55: 0.5, 99: 1 / 90}),
         ("cosine", {0: 0.1, 4: 0.5, 9: 1.0, 10: 1.0, 55: 0.5, 99: 0.5 - 0.5 * math.cos(math.pi / 90)}),
         ("constant", {0: 0.1, 4: 0.5, 9: 1.0, 10: 1.0, 55: 1.0, 99: 1.0}),
+        ("wsd", {0: 0.1, 9: 1.0, 55: 1.0, 80: 1.0, 90: 0.5, 99: 0.05}),
+        ("sqrt", {0: 0.1, 9: 1.0, 55: 1.0, 80: 1.0, 85: 0.5, 99: 1 - math.sqrt(0.95)}),
         ("official", {0: 0.1, 4: 0.5 * 0.96, 9: 0.91, 10: 0.9, 55: 0.45, 99: 0.01}),
     ],
 )
@@ -107,6 +109,8 @@ def test_bad_settings_are_refused() -> None:
     for lr in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UserError, match="choose a positive number"):
             Adam(lr=lr)
+    with pytest.raises(UserError, match="cooldown is 0.0; choose a share"):
+        Adam(cooldown=0.0)
     with pytest.raises(UserError, match="choose 0 or more"):
         Adam(warmup=-1)
 

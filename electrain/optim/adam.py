@@ -26,9 +26,12 @@ class Adam(Optim):
     """Peak learning rate."""
     warmup: int = 10_000
     """Steps of linear warm-up from 0."""
-    schedule: Literal["linear", "official", "cosine", "constant"] = "linear"
+    schedule: Literal["linear", "official", "cosine", "constant", "wsd", "sqrt"] = "linear"
     """After the warm-up: linear to 0, cosine to 0, or constant. "official" is the official code's product of warm-up
-    and of a linear decay that starts at step 0, so that the peak is never quite reached."""
+    and of a linear decay that starts at step 0, so that the peak is never quite reached. "wsd" (warm-up, stable, decay)
+    and "sqrt" are constant until the cooldown, then fall to 0 linearly, or as 1 - sqrt (Hägele et al., 2024)."""
+    cooldown: float = 0.2
+    """Of "wsd" and "sqrt": the last share of the steps, in which the rate falls."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the running mean of gradients and of their squares."""
     eps: float = 1e-6
@@ -45,6 +48,8 @@ class Adam(Optim):
             raise UserError(f"optim: lr is {self.lr}; choose a positive number")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"optim: betas are {self.betas[0]} and {self.betas[1]}; choose from 0 to below 1")
+        if not 0 < self.cooldown <= 1:
+            raise UserError(f"optim: cooldown is {self.cooldown}; choose a share above 0, at most 1")
         for name in ("warmup", "eps", "weight_decay", "clip"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"optim: {name} is {getattr(self, name)}; choose 0 or more")
@@ -59,6 +64,9 @@ class Adam(Optim):
             return self.lr * rise * (1 - step / steps)
         if self.schedule == "cosine":
             return self.lr * min(rise, 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+        if self.schedule in ("wsd", "sqrt"):
+            left = min(1.0, (steps - step) / (self.cooldown * steps))
+            return self.lr * min(rise, left if self.schedule == "wsd" else 1 - math.sqrt(1 - left))
         return self.lr * rise
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
