@@ -8,10 +8,13 @@ from electrain import __version__
 from electrain.recipes import load_file
 from electrain.report import curves, overview
 from electrain.report.history import History, histories
+from electrain.report.outcomes import found, outcomes
 from electrain.report.page import check, page, save
+from electrain.report.sentences import sentences
 from electrain.report.settings import Report
 from electrain.report.styles import style, swatch
 from electrain.report.tags import Html, join, tag
+from electrain.start import FIRST
 from electrain.tracking import say
 
 
@@ -43,6 +46,7 @@ def html(runs: list[History], how: Report, on: bool) -> str:
     names = ", ".join(run.name for run in runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     reloads = tag("span", f" The page reloads itself every {how.every:.0f} s.", class_="reload") if on else None
+    known = found([*how.results, *(run.folder for run in runs if run.folder.name != FIRST)])
     plots, thin = curves.figures(runs), curves.thinning(runs)
     body = join(
         tag("header", tag("h1", names), tag("p", f"Written {now} by electrain {__version__}.", reloads, class_="soft")),
@@ -54,6 +58,8 @@ def html(runs: list[History], how: Report, on: bool) -> str:
             tag("noscript", tag("p", "The plots need JavaScript; the tables do not.")),
             plots or tag("p", "There is nothing to draw yet: metrics.jsonl has no line."),
             tag("p", thin, class_="soft") if thin else None,
+            sentences(runs),
+            outcomes(known, [run.name for run in runs]),
             overview.cards(runs),
         ),
     )

@@ -82,11 +82,11 @@
       font: {family: "system-ui, sans-serif", size: 12}, hovermode: "x unified",
       hoverlabel: {font: {size: 12}}, dragmode: hovers ? "zoom" : false,
       xaxis: {
-        title: {text: titles[axis], standoff: 6}, zeroline: false, exponentformat: axis === "operations" ? "e" : "SI",
-        hoverformat: axis === "steps" ? ",d" : ".4~s", nticks: 6,
+        title: {text: titles[axis], standoff: 6}, zeroline: false, exponentformat: "SI",
+        tickformat: axis === "operations" ? ".2~e" : "", hoverformat: axis === "steps" ? ",d" : ".4~s", nticks: 6,
       },
       yaxis: {
-        tickformat: plot.form === "share" ? "~%" : plot.form === "count" ? "~s" : "", automargin: true, nticks: 6,
+        tickformat: plot.form === "share" ? "~%" : plot.form === "count" ? "~s" : "", automargin: true, nticks: 6, rangemode: plot.group === "machine" ? "tozero" : "normal",
         zeroline: false, exponentformat: "e",
       },
     };
