@@ -3,16 +3,17 @@
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from electrain import __version__
 from electrain.recipes import load_file
-from electrain.report import curves, overview
+from electrain.report import curves, overview, quality
 from electrain.report.history import History, histories
 from electrain.report.outcomes import found, outcomes
 from electrain.report.page import check, page, save
 from electrain.report.sentences import sentences
 from electrain.report.settings import Report
-from electrain.report.styles import style, swatch
+from electrain.report.styles import Style, style, swatch
 from electrain.report.tags import Html, join, tag
 from electrain.start import FIRST
 from electrain.tracking import say
@@ -47,6 +48,11 @@ def html(runs: list[History], how: Report, on: bool) -> str:
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     reloads = tag("span", f" The page reloads itself every {how.every:.0f} s.", class_="reload") if on else None
     known = found([*how.results, *(run.folder for run in runs if run.folder.name != FIRST)])
+    judged = quality.judged([*(run.folder for run in runs), *how.runs])
+    recipes = quality.looks(judged, [])
+    ends = quality.ends(judged, recipes)
+    drawn = curves.data(runs)
+    drawn["panels"] += ends
     plots, thin = curves.figures(runs), curves.thinning(runs)
     body = join(
         tag("header", tag("h1", names), tag("p", f"Written {now} by electrain {__version__}.", reloads, class_="soft")),
@@ -58,12 +64,19 @@ def html(runs: list[History], how: Report, on: bool) -> str:
             tag("noscript", tag("p", "The plots need JavaScript; the tables do not.")),
             plots or tag("p", "There is nothing to draw yet: metrics.jsonl has no line."),
             tag("p", thin, class_="soft") if thin else None,
+            _compared(ends, recipes, len(drawn["panels"]) - len(ends)) if ends else None,
             sentences(runs),
             outcomes(known, [run.name for run in runs]),
             overview.cards(runs),
         ),
     )
-    return page(names, body, {**curves.data(runs), "reload": how.every if on else 0})
+    return page(names, body, {**drawn, "reload": how.every if on else 0})
+
+
+def _compared(ends: list[dict[str, Any]], recipes: dict[str, Style], first: int) -> Html:
+    """What a study has found of these runs."""
+    plots = tag("div", quality.places(ends, first), class_="plots")
+    return tag("section", tag("h2", "What each system is worth"), quality.legend(recipes), plots)
 
 
 def controls(runs: list[History]) -> Html:

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const controls = document.getElementById("controls");
+  const controls = document.getElementById("controls") || document.createElement("form");
   const chosen = new URLSearchParams(location.hash.slice(1));
   const hidden = new Set((chosen.get("hide") || "").split(",").filter(Boolean).map(Number));
   const hovers = matchMedia("(hover: hover)").matches; // a finger on a plot scrolls the page and does not zoom
@@ -34,6 +34,7 @@
   }
 
   function traces(plot) {
+    if (plot.traces) return plot.traces; // drawn as it stands
     const found = [];
     for (const number of plot.runs) {
       const run = data.runs[number];
@@ -66,7 +67,7 @@
 
   function layout(plot) {
     const marks = [];
-    for (const number of plot.runs) {
+    for (const number of plot.runs || []) {
       if (hidden.has(number)) continue;
       for (const step of data.runs[number].bad) {
         const x = place(data.runs[number], step);
@@ -76,7 +77,7 @@
         });
       }
     }
-    return {
+    const common = {
       height: 250, margin: {l: 52, r: 12, t: 8, b: 40}, showlegend: false, uirevision: axis,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", shapes: marks,
       font: {family: "system-ui, sans-serif", size: 12}, hovermode: "x unified",
@@ -90,6 +91,8 @@
         zeroline: false, exponentformat: "e",
       },
     };
+    const own = plot.layout || {};
+    return {...common, ...own, xaxis: {...common.xaxis, ...own.xaxis}, yaxis: {...common.yaxis, ...own.yaxis}};
   }
 
   const config = {

@@ -56,6 +56,8 @@ PANELS = (
     Panel("rtd_recall", "Replaced tokens found", "Share of the replaced tokens that get a probability above one "
           "half.", "learning", "share"),
     Panel("copy_loss", "Copy loss", "Of the gate that copies a token or not.", "learning"),
+    Panel("gate_untouched", "Copy gate", "How far it is open where the token is the text's own. Dotted: where it was "
+          "replaced, and should be closed.", "learning", "share", ("gate_replaced",)),
     Panel("clm_loss", "Corrective-LM loss", "Cross-entropy of the text's own tokens at the selected places.",
           "learning"),
     Panel("clm_accuracy", "Corrective-LM accuracy", "Share of the selected places that come out right.", "learning",

@@ -152,7 +152,7 @@ def _key() -> Html:
     )  # fmt: skip
 
 
-def _spaced(parts: list[Html]) -> list[object]:
+def _spaced(parts: list[Html]) -> list[Html | str]:
     return [piece for part in parts for piece in (part, " ")][:-1]
 
 

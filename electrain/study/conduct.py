@@ -44,7 +44,7 @@ class Conduct:
     data: Path
     """Folder that `electrain prepare` made."""
     out: Path
-    """Folder of the study: a run folder for every recipe and seed, table.md, table.csv, plot.png."""
+    """Folder of the study: a run folder for every recipe and seed, table.md, table.csv, plot.png, plot.html."""
     size: Literal["tiny", "small", "base", "large"] = "tiny"
     """Size that every recipe is run at."""
     recipes: tuple[str, ...] = ()
@@ -142,9 +142,9 @@ def planned(functions: list[Callable[..., Run]], size: Size, budget: float, chos
 
 
 def _placed(run: Run, chosen: Conduct) -> Run:
-    """The run on the machine that was chosen, logged some twenty times, judged and kept at its end."""
+    """The run on the machine that was chosen, logged some twenty times, evaluated some eight, kept at its end."""
     first = None if run.first is None else _placed(run.first, chosen)
-    often = {"log_every": min(run.log_every, max(1, run.steps // 20)), "eval_every": run.steps, "keep": 1}
+    often = {"log_every": min(run.log_every, max(1, run.steps // 20)), "eval_every": max(1, run.steps // 8), "keep": 1}
     return replace(run, compute=chosen.compute, first=first, eval_rows=chosen.rows, **often)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from electrain.escaping import markdown as markdown_of
 from electrain.files import write
 from electrain.study.figures import Figures
+from electrain.study.page import html
 from electrain.tracking import say
 
 
@@ -49,13 +50,16 @@ PLOTTED = ("probe_moved", "probe_swapped", "swap_auc", "mlm_accuracy")
 
 
 def save(out: Path, title: str, found: Sequence[Figures]) -> list[Path]:
-    """Write OUT/table.md, table.csv and plot.png, each whole or not at all; returns what was written.
+    """Write OUT/table.md, table.csv, plot.html and plot.png, each whole or not at all; returns what was written.
 
-    Without matplotlib there is no plot, and a line says so.
+    Without a run there is no plot.html; without matplotlib no plot.png, and a line says so.
     """
     written = [out / "table.md", out / "table.csv"]
     write(written[0], markdown(title, found).encode())
     write(written[1], as_csv(found).encode())
+    if (content := html(out, title, list(grouped(found)))) is not None:
+        write(out / "plot.html", content.encode())
+        written.append(out / "plot.html")
     if (image := plot(title, found)) is not None:
         write(out / "plot.png", image)
         written.append(out / "plot.png")
