@@ -136,7 +136,13 @@
   for (const div of places) {
     if (div.on) { div.on("plotly_afterplot", () => scalable(div)); scalable(div); }
   }
-  document.documentElement.dataset.drawn = axis;
+  const told = document.body.appendChild(document.createElement("output"));
+  told.id = "told"; // what a pointer that cannot rest on a token would not see
+  document.addEventListener("click", (event) => {
+    const about = event.target.closest("main [title]");
+    told.textContent = about ? about.title : "";
+  });
+  document.documentElement.dataset.drawn = axis; // for who waits for the plots
 
   if (data.reload) {
     history.scrollRestoration = "manual";

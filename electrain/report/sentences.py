@@ -147,7 +147,7 @@ def _key() -> Html:
                for shade, low in enumerate(ends)]  # fmt: skip
     return tag(
         "p", "The discriminator's probability that a token was replaced, from ", *_spaced(samples),
-        "; in brackets from one half. Underlined: really replaced. Point at a token for its number.",
+        "; in brackets from one half. Underlined: really replaced. Point at a token, or touch it, for its number.",
         class_="soft",
     )  # fmt: skip
 
