@@ -10,6 +10,15 @@ def first_as(option: str, args: Sequence[str]) -> Sequence[str]:
     return [option, *args] if args and (args[0] == "-" or not args[0].startswith("-")) else args
 
 
+def alone(option: str, args: Sequence[str]) -> Sequence[str]:
+    """The arguments, True added to this option where it stands alone: elsewhere booleans take a value."""
+    found = list(args)
+    for place in range(len(found) - 1, -1, -1):
+        if found[place] == option and found[place + 1 : place + 2] not in (["True"], ["False"]):
+            found.insert(place + 1, "True")
+    return found
+
+
 def named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, Sequence[str]]:
     """What a verb is given first, and the arguments after it."""
     if args and args[0] in ("-h", "--help"):

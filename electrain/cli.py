@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from electrain import redaction
-from electrain.arguments import first_as, named, one_line
+from electrain.arguments import alone, first_as, named, one_line
 from electrain.distributed import rank
 from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.escaping import message
@@ -148,7 +148,8 @@ def _report(args: Sequence[str]) -> None:
     from electrain.report.build import report
     from electrain.report.settings import Report
 
-    print(f"written: {report(_parse(Report, first_as('--runs', args), 'report'))}")
+    how: Report = _parse(Report, alone("--watch", first_as("--runs", args)), "report")
+    print(f"written: {report(how)}")
 
 
 def _cache(args: Sequence[str]) -> None:

@@ -217,7 +217,7 @@ def test_what_is_no_run_is_named_in_one_line(copy: Path, tmp_path: Path, capsys:
         ((copy, "--out", tmp_path), "is a folder; name a file in it"),
         ((copy, "--out", tmp_path / "other.html"), "there is another file of this name"),
         ((copy, copy), "say where the page goes with --out"),
-        ((copy, "--every", "0"), "every is 0.0; choose 1 second or more"),
+        ((copy, "--every", "0", "--watch"), "every is 0.0; choose 1 second or more"),
     ):
         left = give(capsys, "report", *words)
         assert left.code == 2 and said in left.said and len(left.said.splitlines()) == 1, left
