@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-SizeName = Literal["own", "tiny", "small", "base", "large"]
+SizeName = Literal[
+    "own", "tiny", "small", "base", "large", "modern-tiny", "modern-small", "modern-base", "modern-large"
+]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Sizes that a recipe can be run at: an encoder, the generator that goes with it, and the settings of training.
 
-Small, base and large are the ELECTRA paper's (Clark et al., 2020, table 6); tiny is the quickstart's, ours.
+Small, base and large are the ELECTRA paper's (Clark et al., 2020, table 6); tiny is the quickstart's, ours. The modern
+ones have the modern encoder in their place: base and large ModernBERT's (Warner et al., 2024, table 4), with the
+ELECTRA paper's settings of training; small and tiny about as many operations as the post-LN ones, ours.
 """
 
 from dataclasses import dataclass, replace
@@ -8,6 +10,7 @@ from typing import final
 
 from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.optim.adam import Adam
 from electrain.run import Run
 from electrain.systems.base import Pretraining
@@ -22,7 +25,7 @@ class Size:
     auxiliary:     layers of a frozen generator of the encoder's full width (Fast-ELECTRA)
     """
 
-    encoder: Bert.Config
+    encoder: Bert.Config | Modern.Config
     width: float
     depth: float
     auxiliary: int
@@ -64,4 +67,18 @@ TINY = Size(_TINY, 1 / 2, 1 / 4, 1, 2_700, 32, 64, Adam(lr=1.5e-3, warmup=150, b
 SMALL = Size(Bert.Config(), 1 / 4, 1.0, 4, 1_000_000, 128, 128, Adam(lr=5e-4, warmup=10_000))
 BASE = Size(_BASE, 1 / 3, 1.0, 4, 766_000, 256, 512, Adam(lr=2e-4, warmup=10_000))
 LARGE = Size(_LARGE, 1 / 4, 1.0, 6, 400_000, 2048, 512, Adam(lr=2e-4, warmup=10_000), rate=0.25)
-SIZES = {"tiny": TINY, "small": SMALL, "base": BASE, "large": LARGE}
+
+# A gated network of two thirds of the width has as many weights as one of four times the hidden width.
+_MODERN_TINY = Modern.Config(layers=4, hidden=128, ffn=320, heads=4, embedding=128, init="fan_in")
+_MODERN_SMALL = Modern.Config(layers=12, hidden=256, ffn=704, heads=4, embedding=256)
+_MODERN_LARGE = Modern.Config(layers=28, hidden=1024, ffn=2624, heads=16, embedding=1024)
+SIZES = {
+    "tiny": TINY,
+    "small": SMALL,
+    "base": BASE,
+    "large": LARGE,
+    "modern-tiny": replace(TINY, encoder=_MODERN_TINY),
+    "modern-small": replace(SMALL, encoder=_MODERN_SMALL),
+    "modern-base": replace(BASE, encoder=Modern.Config()),
+    "modern-large": replace(LARGE, encoder=_MODERN_LARGE),
+}

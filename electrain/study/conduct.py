@@ -45,7 +45,7 @@ class Conduct:
     """Folder that `electrain prepare` made."""
     out: Path
     """Folder of the study: a run folder for every recipe and seed, table.md, table.csv, plot.png, plot.html."""
-    size: Literal["tiny", "small", "base", "large"] = "tiny"
+    size: Literal["tiny", "small", "base", "large", "modern-tiny", "modern-small"] = "tiny"
     """Size that every recipe is run at."""
     recipes: tuple[str, ...] = ()
     """Names of recipes, in place of the study's own."""
