@@ -20,7 +20,7 @@ define CREATE_VENV
 	exit 1
 endef
 
-.PHONY: help quickstart test test-slow test-ray test-lowest docs lint audit format clean
+.PHONY: help quickstart test test-slow test-ray test-browser test-lowest docs lint audit format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -28,7 +28,7 @@ quickstart: .venv/.base ## from nothing to a trained model that notices a wrong 
 	@.venv/bin/electrain quickstart --out runs/quickstart $(ARGS)
 
 test: .venv/.dev ## the tests, but for the slow ones
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow and not ray" $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow and not ray and not browser" $(ARGS)
 
 test-slow: .venv/.dev ## the slow tests: compiled resume, real sizes, trainings of some hundred steps
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "slow and not ray" $(ARGS)
@@ -51,6 +51,11 @@ audit: .venv/.dev ## known vulnerabilities of the versions in constraints.txt; n
 format: .venv/.dev ## bring the style in order
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+test-browser: .venv/.browser ## the page of inspect in a real browser; installs the extras demo and browser, 150 MB
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	    { echo "There is no chromium here; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1; }
+	@.venv/bin/python -m pytest -m browser tests/inspect $(ARGS)
 
 test-lowest: .venv-lowest/.dev ## the tests with the oldest versions that pyproject.toml allows
 	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
@@ -82,6 +87,11 @@ clean: ## remove the environments and caches; runs/ stays
 .venv/.docs: .venv/.dev
 	@echo "Installing what builds the guide into .venv (once; half a minute)"
 	@.venv/bin/python $(PIP) install --quiet -e '.[dev,docs]' -c constraints.txt
+	@touch $@
+
+.venv/.browser: .venv/.dev
+	@echo "Installing gradio and playwright into .venv (once; a minute)"
+	@.venv/bin/python $(PIP) install --quiet -e '.[dev,demo,browser]' -c constraints.txt
 	@touch $@
 
 .venv-lowest/.python:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from electrain.batch import Batch
 from electrain.errors import UserError, reason
+from electrain.progress import apart
 from electrain.systems.base import Output, Pretraining
 
 
@@ -154,7 +155,7 @@ def compiled(
         # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
         # part of what names the kept graph.
         leave = "autograd_cache_allow_custom_autograd_functions"
-        with functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
+        with apart(), functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
             call = torch.compile(function, fullgraph=True, dynamic=dynamic)
             rehearse(call)
     except (TorchDynamoException, InductorError, OSError) as error:

@@ -21,10 +21,10 @@ from electrain.compute import Compute, casting, compiled
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
 from electrain.data.examples import Full, Packing
-from electrain.data.progress import Done, shown
 from electrain.data.shards import Shards
 from electrain.errors import UserError
 from electrain.hub.source import Folders
+from electrain.progress import Done, shown
 from electrain.randomness import Stream, row_keys, uniform
 from electrain.source import MaskedLm
 from electrain.tracking import say
@@ -219,9 +219,7 @@ def _fill(
 
     def look() -> Done:
         rate = made / max(time.monotonic() - began, 1e-9)
-        minutes, seconds = divmod(int((total - done) / rate) if rate else 0, 60)
-        left = f", left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if rate else ""
-        return Done(done / total, f"{rate:,.0f} rows/s{left}")
+        return Done(done / total, f"{rate:,.0f} rows/s", (done - made) / total)
 
     parts: dict[Split, Part] = {}
     with shown("cache", look):

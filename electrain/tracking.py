@@ -1,28 +1,24 @@
-"""What a run says: metrics.jsonl and a progress bar always; TensorBoard, W&B and trackio when asked."""
+"""What a run says: metrics.jsonl and its progress always; TensorBoard, W&B and trackio when asked."""
 
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+from electrain import progress
 from electrain.distributed import first
 from electrain.errors import UserError
 from electrain.files import write
+from electrain.progress import working
 
-CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
-
-def say(line: str) -> None:
+def say(text: str) -> None:
     """One line to the person, above the progress bar if there is one; standard output stays for results."""
     if first():
-        CONSOLE.print(line, markup=False)
+        progress.line(text)
 
 
 @runtime_checkable
@@ -81,92 +77,50 @@ class Log:
             self._file.close()
 
 
-class Bar:
-    """A progress bar on a terminal; elsewhere a line a minute at most, and the last."""
-
-    def __init__(self, steps: int, start: int):
-        self.steps = steps
-        self.start = start
-        self.began = time.monotonic()
-        self.said = -1e9
-        self.bar = None
-        if CONSOLE.is_terminal and first():
-            columns = (
-                TextColumn("step {task.completed}/{task.total}"),
-                BarColumn(12),
-                TextColumn("{task.fields[text]}"),
-            )
-            self.bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(compact=True), console=CONSOLE)
-            self.task = self.bar.add_task("", total=steps, completed=start, text="")
-            self.bar.start()
-
-    def update(self, step: int, values: dict[str, float] | None) -> None:
-        """`step` updates are made; `values` are new numbers, or None."""
-        if self.bar is not None:
-            if values is None:
-                self.bar.update(self.task, completed=step)
-            else:
-                self.bar.update(self.task, completed=step, text=describe(values))
-        elif values is not None and (time.monotonic() - self.said > 60 or step == self.steps):
-            self.said = time.monotonic()
-            left = (self.said - self.began) / max(1, step - self.start) * (self.steps - step)
-            say(f"step {step}/{self.steps}  {describe(values)}  left {_clock(left)}")
-
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self.bar is not None:
-            self.bar.stop()
-
-
 class Clock:
-    """Throughput of the windows between log lines; evaluations and checkpoints are not counted.
+    """Throughput of the windows between log lines; evaluations, checkpoints and compiling are not counted.
 
     waited: seconds that training has waited for data, so far
     """
 
     def __init__(self, step: int, waited: Callable[[], float]):
         self.waiting, self.step = waited, step
-        self.began, self.waited = time.monotonic(), waited()
+        self.began, self.waited = working(), waited()
 
     def window(self, step: int, tokens: int) -> dict[str, float]:
         """Tokens a second since the last call, and the share of the time that was spent waiting for data."""
-        seconds = time.monotonic() - self.began
+        seconds = working() - self.began
         timing = {
             "tokens_per_second": (step - self.step) * tokens / seconds,
             "data_wait": (self.waiting() - self.waited) / seconds,
         }
-        self.began, self.step, self.waited = time.monotonic(), step, self.waiting()
+        self.began, self.step, self.waited = working(), step, self.waiting()
         return timing
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Time that is not training's."""
-        pause = time.monotonic()
+        pause = working()
         yield
-        self.began += time.monotonic() - pause
+        self.began += working() - pause
 
 
 _SHORT = {
     "loss": "loss {:.3f}",
+    "tokens_per_second": "{:,.0f} tok/s",
+    "examples_per_second": "{:,.0f} examples/s",
     "mlm_loss": "mlm {:.2f}",
     "mlm_accuracy": "acc {:.1%}",
     "rtd_loss": "rtd {:.3f}",
     "replaced": "replaced {:.1%}",
     "rtd_auc": "auc {:.3f}",
     "lr": "lr {:.1e}",
-    "tokens_per_second": "{:,.0f} tok/s",
 }
 
 
 def describe(values: dict[str, float]) -> str:
     """The numbers a person watches, on one line."""
     return "  ".join(form.format(values[name]) for name, form in _SHORT.items() if name in values)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 class _TensorBoard:

@@ -24,12 +24,13 @@ from electrain.guard import Bad, Guard, leave_out, number
 from electrain.hub.source import Folders
 from electrain.lock import locked
 from electrain.metrics import Metrics, add, gathered, read
+from electrain.progress import Bar
 from electrain.run import Record, Run, identity, settled
 from electrain.signals import collected
 from electrain.source import Source
 from electrain.start import FIRST, begin, check_free, digest
 from electrain.systems.base import Pretraining
-from electrain.tracking import Bar, Clock, Log, say, trackers
+from electrain.tracking import Clock, Log, describe, say, trackers
 from electrain.watch import Watch
 
 
@@ -128,7 +129,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
 
     others = trackers(run.track, out, run.to_json()) if first() else []
     log, looks = Log(out, start), Log(out, start, samples.FILE)
-    bar, watch = Bar(run.steps, start), Watch(run.steps)
+    bar, watch = Bar(run.steps, start, speaks=first()), Watch(run.steps)
     guard = Guard(run.trouble, device, state["guard"])
     gone = sorted({*state["passed"], *passed})
     kept = state["window"] if first() else {}  # the sums of all processes: one goes on with them
@@ -185,7 +186,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                     timing = {**clock.window(done, run.batch * run.length), "memory": peak_memory(device)}
                     values |= {**rates, "grad_norm": norm.item()}
                     log.write({"step": done, "kind": "train", **values, **timing})
-                    bar.update(done, values | timing)
+                    bar.update(done, describe(values | timing))
                     for other in others:
                         other.log({f"train/{k}": v for k, v in (values | timing).items()}, done)
                     for warning in watch.observe(done, values):

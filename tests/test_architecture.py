@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors",
         "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns",
-        "batch",
+        "batch progress",
         "data metrics optim watch guard sharded",
         "source",
         "cache",
@@ -49,7 +49,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 # Tighter than the layers. run.py knows the bases only, so that a new system edits no existing file.
-DATA_IMPORTS = {"data", "lock", "batch", "vocab", "errors", "randomness", "files", "columns"}
+DATA_IMPORTS = {"data", "lock", "batch", "vocab", "errors", "randomness", "files", "columns", "progress"}
 RUN_BASES_ONLY = {"corruptors", "objectives", "encoders", "systems"}
 
 

@@ -1,6 +1,5 @@
-"""What a run says: metrics.jsonl, the lines of a progress bar, and the trackers that are asked for."""
+"""What a run says: metrics.jsonl, its rate, and the trackers that are asked for."""
 
-import io
 import json
 import math
 import sys
@@ -9,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from electrain import tracking
+from electrain import progress
 from electrain.errors import UserError
-from electrain.tracking import Bar, Log, Tracker, describe, say, trackers
+from electrain.progress import apart
+from electrain.tracking import Clock, Log, Tracker, describe, trackers
 from electrain.train import pretrain
 from tests.training import make_data, one_thread, tiny  # noqa: F401 - a fixture
 
@@ -71,41 +70,26 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_the_numbers_that_a_person_watches() -> None:
-    wanted = "loss 23.151  mlm 5.28  acc 3.1%  rtd 0.357  replaced 12.5%  auc 0.586  lr 1.1e-05  33,123 tok/s"
+    wanted = "loss 23.151  33,123 tok/s  mlm 5.28  acc 3.1%  rtd 0.357  replaced 12.5%  auc 0.586  lr 1.1e-05"
     assert describe(VALUES) == wanted
     bert = {name: VALUES[name] for name in ("loss", "mlm_loss", "mlm_accuracy", "lr", "tokens_per_second")}
-    assert describe(bert) == "loss 23.151  mlm 5.28  acc 3.1%  lr 1.1e-05  33,123 tok/s"
+    assert describe(bert) == "loss 23.151  33,123 tok/s  mlm 5.28  acc 3.1%  lr 1.1e-05"
 
 
-def test_plain_lines_where_there_is_no_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(tracking.time, "monotonic", lambda: clock[0])
-    bar = Bar(steps=1000, start=500)
-    bar.update(501, None)
-    for now, step in ((30.0, 525), (89.0, 550), (91.0, 600), (120.0, 1000)):  # a line a minute, and the last
-        clock[0] = now
-        bar.update(step, VALUES)
-    bar.close()
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert [line.split("  ")[0] for line in err.splitlines()] == ["step 525/1000", "step 600/1000", "step 1000/1000"]
-    assert [line.split("  ")[-1] for line in err.splitlines()] == ["left 0:09:30", "left 0:06:04", "left 0:00:00"]
-
-
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=160, highlight=False, soft_wrap=True)
-    monkeypatch.setattr(tracking, "CONSOLE", console)
-    bar = Bar(steps=1000, start=0)
-    bar.update(500, VALUES)
-    say("a line with [brackets] above it")
-    bar.update(501, None)
-    bar.close()
-    shown = screen.getvalue()
-    for part in ("step 501/1000", *describe(VALUES).split("  "), "left", "a line with [brackets]"):
-        assert part in shown, part
+def test_compiling_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = Clock(500, lambda: now[0] / 10)
+    with apart():
+        now[0] += 90.0
+    now[0] += 8.0
+    with clock.paused():  # an evaluation
+        now[0] += 30.0
+    now[0] += 2.0
+    assert clock.window(520, 100)["tokens_per_second"] == pytest.approx(20 * 100 / 10)
+    now[0] += 5.0
+    timing = clock.window(530, 100)
+    assert timing["tokens_per_second"] == pytest.approx(200) and timing["data_wait"] == pytest.approx(0.1)
 
 
 def test_tensorboard_gets_every_number(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from electrain.data.finish import collect, finish, held_out_nothing
 from electrain.data.folder import finished, no_space, working
 from electrain.data.manifest import Manifest
 from electrain.data.pieces import Piece, cut
-from electrain.data.progress import Done, shown
 from electrain.data.reading import Rules, Tally, read
 from electrain.data.settings import VOCAB_SIZE, Cluster, Prepare
 from electrain.data.summary import describe
@@ -27,6 +26,7 @@ from electrain.data.tokenizer import load_tokenizer, train_tokenizer, vocab_of
 from electrain.data.work import Resumable
 from electrain.errors import UserError
 from electrain.files import replace
+from electrain.progress import Done, shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -17,8 +17,9 @@ from electrain.finetune.batches import Batches, Padded
 from electrain.finetune.model import Tuned, copied
 from electrain.finetune.settings import Finetune
 from electrain.finetune.task import Predictions, Row, Task
+from electrain.progress import Bar
 from electrain.signals import collected
-from electrain.tracking import Bar, say
+from electrain.tracking import describe, say
 from electrain.vocab import Vocab
 
 WORTH = 300  # steps from which on compiling pays
@@ -88,7 +89,8 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
                     window.zero_()
                     if not math.isfinite(losses[-1]):
                         raise UserError(f"finetune: the loss is not finite at step {done}; try a lower --lr")
-                    bar.update(done, {"loss": losses[-1]})
+                    rate = {} if bar.pace.rate is None else {"examples_per_second": bar.pace.rate * how.batch}
+                    bar.update(done, describe({"loss": losses[-1], **rate}))
                 else:
                     bar.update(done, None)
                 late = time.monotonic() - saved > 60 * how.save_minutes

@@ -101,18 +101,20 @@ class _Page:
         at = gr.State(0)
         both = {"fn": self._both, "inputs": [*which, *how], "outputs": [plain, damage]}
         only = {"fn": self._corrupted, "inputs": [*which, *how], "outputs": [damage]}
+        # Of what is dragged or typed while the models are at work, the last comes next; one thread has the models.
         same = {
             "concurrency_limit": 1,
             "concurrency_id": "models",
             "show_progress": "minimal",
             "api_visibility": "private",
+            "trigger_mode": "always_last",
         }
         gr.on([look.click, text.submit, self.blocks.load, numbers.change, *(p.change for p in pickers)], **both, **same)
         another.click(self._another, [at], [text, at], **same).then(**both, **same)
-        gr.on([rate.release, temperature.release, seed.change, by.change], **only, **same)
+        gr.on([rate.change, temperature.change, seed.change, by.change], **only, **same)
         if falling is not None:
             slider, function = falling
-            slider.release(function, [slider], [temperature], **same).then(**only, **same)
+            slider.change(function, [slider], [temperature], **same)
 
     def _picker(self, gr: Any, number: int) -> Any:
         """Which checkpoint, or for the second side of one run, whether there is any."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,11 +17,13 @@ from electrain.data.shards import Shards
 from electrain.errors import UserError, reason
 from electrain.files import write
 from electrain.lock import locked
+from electrain.progress import shown
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES, Size
 from electrain.run import Record, Run, differences, settled
 from electrain.start import trained
 from electrain.study.budget import afford, complete, operations, step_cost
+from electrain.study.far import far
 from electrain.study.figures import FILE, Figures, counted, yardstick
 from electrain.study.ladder import study
 from electrain.study.table import save
@@ -102,16 +105,16 @@ def _made(name: str, runs: list[Run], baseline: Run, budget: float, chosen: Cond
 
     title = f"{name} at size {chosen.size}: {budget:.3g} operations a run"
     order = [UNTRAINED, *(run.recipe for run in runs)]
-    began, failed, done = time.monotonic(), [], 0
-    for done, (job, wrong) in enumerate(side_by_side(jobs, chosen.workers), start=1):
-        if wrong:
-            failed.append(job.name)
-            say(f"{job.name} failed: {wrong}; its log is {job.log}")
-        save(chosen.out, title, collected(chosen.out, order))
-        minutes = (time.monotonic() - began) / 60
-        left = minutes / done * (len(jobs) - done)
-        say(f"{done} of {len(jobs)}: {job.name}; {minutes:.0f} min, about {left:.0f} left")
-    if not done:
+    began, failed, ended = time.monotonic(), [], []
+    with shown("study", lambda: far(jobs, ended)) if jobs else nullcontext():
+        for job, wrong in side_by_side(jobs, chosen.workers):
+            ended.append(job.name)
+            if wrong:
+                failed.append(job.name)
+                say(f"{job.name} failed: {wrong}; its log is {job.log}")
+            save(chosen.out, title, collected(chosen.out, order))
+            say(f"{len(ended)} of {len(jobs)}: {job.name}; {(time.monotonic() - began) / 60:.0f} min")
+    if not jobs:
         say(f"{chosen.out}: all runs are made, nothing to do but the table")
     written = save(chosen.out, title, collected(chosen.out, order))
     if failed:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from electrain import __version__
 from electrain.errors import UserError
 from electrain.hub.opened import opened
-from electrain.tracking import CONSOLE, say
+from electrain.progress import Bar
+from electrain.tracking import say
 from electrain.zeroshot.measures import measure, untrained
 from electrain.zeroshot.options import Blimp
 from electrain.zeroshot.pairs import PARADIGMS, read
@@ -82,14 +82,20 @@ def _folder(how: Blimp) -> Path:
 
 @contextmanager
 def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """Two functions: one begins a progress bar of so many steps, the other takes steps. Nothing but on a terminal."""
-    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
-        tasks: list[TaskID] = []
+    """Two functions: one begins to show progress over so many steps, the other takes steps."""
+    bars: list[Bar] = []
+    done = 0
 
-        def start(total: int) -> None:
-            tasks.append(bar.add_task("scoring", total=total))
+    def start(total: int) -> None:
+        bars.append(Bar(total, what="scoring"))
 
-        def tick(count: int) -> None:
-            bar.advance(tasks[-1], count)
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        bars[-1].update(done, None)
 
+    try:
         yield start, tick
+    finally:
+        for bar in bars:
+            bar.close()
