@@ -33,6 +33,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(LACKING), reason=f"{', '.join(LACKING)} missing; make test-browser says what to install"),
 ]
+PATIENCE = 180_000  # milliseconds: on a busy machine nothing may fail for being slow
 TEXT = "w10 w11 w12 w90 w14 w15"
 
 
@@ -86,7 +87,9 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as made:
         chromium = made.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield chromium
+        context = chromium.new_context()
+        context.set_default_timeout(PATIENCE)
+        yield context
         chromium.close()
 
 
@@ -198,7 +201,8 @@ def test_another_example(page: Any) -> None:
 
 
 def test_a_phone(browser: Any, server: Server) -> None:
-    made = browser.new_page(viewport={"width": 360, "height": 740})
+    made = browser.new_page()
+    made.set_viewport_size({"width": 360, "height": 740})
     made.goto(server.address)
     made.wait_for_selector("#damage .el")
     assert made.evaluate("document.documentElement.scrollWidth") <= 360
