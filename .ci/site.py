@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -21,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 NOTEBOOK = ROOT / "examples" / "first.ipynb"
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|link(?! rel="(?:canonical|prev|next)"))[^>]+(?:src|href)=["']?(https?:[^"' >]+)"""
+)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -83,6 +87,13 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return convert(unescape(found[2]).strip(), display="block" if found[1] == "div" else "inline")
 
     return FORMULA.sub(drawn, html)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """No page loads anything from elsewhere."""
+    if found := LOADED.search(output):
+        raise PluginError(f"{page.file.src_uri}: loads {found[1]}; the site must work without the network")
+    return output
 
 
 def notebook() -> str:

@@ -56,7 +56,7 @@ def draw(name: str, out: Path) -> None:
                     label = f"{kind}, {'training' if part == 'train' else 'held out'}" if name != "healthy" else part
                     axis.plot(*zip(*points, strict=True), style, color=COLOURS[kind], markersize=4, label=label)
         axis.set_title(LABELS[metric], fontsize=11)
-        axis.set_xlabel("step")
+        axis.set(xlabel="step", xlim=(0, 1.03 * end))
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8, labels=["training", "held out"] if name == "healthy" else None)
     figure.savefig(out / f"{name}.svg", metadata={"Date": None})

@@ -196,10 +196,9 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 @pytest.mark.usefixtures("idle")
 def test_every_command_is_understood(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tutorial: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    tutorial(tmp_path)
+    monkeypatch.chdir(tutorial)
     wrong, seen = [], set()
     for where, written, inline in every():
         if "VERB" in written:
@@ -213,16 +212,6 @@ def test_every_command_is_understood(
         seen.add(tuple(words))
     assert len(seen) > 60  # it looks at something
     assert not wrong, "\n".join(wrong)
-
-
-def tutorial(folder: Path) -> None:
-    """The files that the guide has a person write."""
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for name, body in re.findall(r'(?ms)^```python title="([\w.]+)"\n(.*?)^```$', text):
-            (folder / name).write_text(body)
-    recipe = "from electrain.recipes.tiny import electra_tiny\nfrom electrain.run import Run\n\n\n"
-    (folder / "my_recipes.py").write_text(recipe + "def mine() -> Run:\n    return electra_tiny()\n")
 
 
 def test_every_option_is_one() -> None:

@@ -17,7 +17,6 @@ from transformers import AutoModelForPreTraining
 from tests import prose
 from tests.commands import give
 from tests.guide.pages import ROOT, blocks, commands
-from tests.guide.test_commands import tutorial
 from tests.training import last, metrics, one_thread  # noqa: F401 - a fixture
 
 # What is added to a command, or put in place of what it says, so that it takes a second.
@@ -55,9 +54,9 @@ def smaller(words: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world(tutorial: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the pages speak of: text in four forms, and the folder to work in."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tutorial)
     texts = prose.documents(400)
     Path("my/texts").mkdir(parents=True)
     for number in range(2):
@@ -66,8 +65,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.write("".join(json.dumps({"text": text}) + "\n" for text in texts[200:300]))
     pq.write_table(pa.table({"text": texts[300:]}), "books.parquet")
     Path("text.txt").write_text("The silent river follows the broken stone.\n")
-    tutorial(tmp_path)
-    return tmp_path
+    return tutorial
 
 
 def walk(page: str, capsys: pytest.CaptureFixture[str], *which: str) -> list[str]:
