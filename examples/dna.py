@@ -12,6 +12,7 @@ likely as the original, so that the discriminator has less to learn from than in
 """
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -29,6 +30,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoToke
 
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
+from electrain.errors import Stopped, UserError
 from electrain.hub import export
 from electrain.recipes.tiny import electra_tiny
 from electrain.train import pretrain
@@ -183,4 +185,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
+    except Stopped:
+        sys.exit("the same command goes on from there")

@@ -10,6 +10,7 @@ transformers.
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from electrain.data.loader import Loader
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
 from electrain.data.shards import Shards
+from electrain.errors import Stopped, UserError
 from electrain.hub import export, from_transformers, load_into
 from electrain.judge import Verdict, judge
 from electrain.optim.adam import Adam
@@ -81,4 +83,9 @@ def verdict(system: Pretraining, data: Path, run: Run) -> Verdict:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
+    except Stopped:
+        sys.exit("the same command goes on from there")

@@ -22,6 +22,7 @@ from transformers import AutoModelForPreTraining, AutoTokenizer
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
 from electrain.data.shards import Shards
+from electrain.errors import Stopped, UserError
 from electrain.hub import export
 from electrain.recipes import recipe
 from electrain.train import pretrain
@@ -121,4 +122,9 @@ def suspicion(words: list[str], folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
+    except Stopped:
+        sys.exit("the same command goes on from there")
