@@ -148,8 +148,9 @@ def main() -> None:
 
     pieces, marks = genome(chosen.pieces, seed=1) if chosen.genome is None else (read(chosen.genome), [])
     held_out = max(1, len(pieces) // 50)
-    (out / "genome.txt").write_text("\n\n".join(pieces[held_out:]) + "\n")
-    tokenizer(k).save(str(out / "tokenizer.json"))
+    if not (out / "genome.txt").exists():  # written anew it would be another corpus, which `prepare` refuses
+        (out / "genome.txt").write_text("\n\n".join(pieces[held_out:]) + "\n")
+        tokenizer(k).save(str(out / "tokenizer.json"))
     prepare(
         Prepare(
             corpus=(str(out / "genome.txt"),), documents="blank-lines", tokenizer=str(out / "tokenizer.json"),

@@ -68,12 +68,13 @@ def main() -> None:
 
     sources = tuple(chosen.text)
     if not sources:
-        found = list(messages(chosen.language))
-        if not found:
-            sys.exit(f"no messages in {chosen.language!r} on this machine; name files of yours with --text")
-        (out / "messages.txt").write_text("\n\n".join(found) + "\n", encoding="utf-8")
         sources = (str(out / "messages.txt"),)
-        print(f"{len(found):,} messages of programs on this machine, {sum(map(len, found)):,} characters")
+        if not (out / "messages.txt").exists():
+            found = list(messages(chosen.language))
+            if not found:
+                sys.exit(f"no messages in {chosen.language!r} on this machine; name files of yours with --text")
+            (out / "messages.txt").write_text("\n\n".join(found) + "\n", encoding="utf-8")
+            print(f"{len(found):,} messages of programs on this machine, {sum(map(len, found)):,} characters")
     kind = "bytes" if chosen.language in CASELESS else "wordpiece-cased"
     prepare(
         Prepare(
