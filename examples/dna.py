@@ -9,6 +9,9 @@ script says how well they are told from the original ones (AUC, 0.5 is chance): 
 generator, which masks every base in its turn and sees how likely it finds what stands there; and by the rarity of the
 word of 3, 5 or 7 bases around it. The generator matters here: over four letters it soon proposes bases that are as
 likely as the original, so that the discriminator has less to learn from than in a language.
+
+After the 500 steps of the defaults (one run): generator 0.66, discriminator 0.67, words of 3 bases 0.63, of 7 bases
+0.75. It has learnt the chain and not the motifs: --steps 500 shows that it works, not what it can do.
 """
 
 import argparse

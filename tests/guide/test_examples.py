@@ -6,6 +6,7 @@ import io
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from transformers import AutoModel, AutoModelForPreTraining, ElectraConfig, ElectraForPreTraining
 
+from electrain.data.prepare import prepare
 from electrain.data.shards import Shards
 from electrain.data.tokenizer import load_tokenizer, train_tokenizer
 from tests import prose
@@ -39,6 +41,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
     monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+    monkeypatch.setattr(module, "prepare", lambda how: prepare(replace(how, workers=1)))  # a second one takes longer
     module.main()
 
 
