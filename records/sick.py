@@ -43,7 +43,7 @@ def draw(name: str, out: Path) -> None:
     runs = {"healthy": read("healthy")} | ({} if name == "healthy" else {"sick": read(name)})
     end = max(line["step"] for line in runs[next(reversed(runs))])
     plt.rcParams |= {"svg.hashsalt": name, "svg.fonttype": "none"}  # the same file each time, its text as text
-    figure, axes = plt.subplots(1, 3, figsize=(10, 2.7), constrained_layout=True)
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.5), constrained_layout=True)
     for axis, metric in zip(axes, SHOWN[name], strict=True):
         for kind, lines in runs.items():
             for part, style in (("train", "-"), ("eval", "o")):
@@ -55,10 +55,10 @@ def draw(name: str, out: Path) -> None:
                 if points and not (part == "eval" and kind == "healthy" and name != "healthy"):
                     label = f"{kind}, {'training' if part == 'train' else 'held out'}" if name != "healthy" else part
                     axis.plot(*zip(*points, strict=True), style, color=COLOURS[kind], markersize=4, label=label)
-        axis.set_title(LABELS[metric], fontsize=11)
+        axis.set_title(LABELS[metric], fontsize=10)
         axis.set(xlabel="step", xlim=(0, 1.03 * end))
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8, labels=["training", "held out"] if name == "healthy" else None)
+    axes[0].legend(fontsize=7, labels=["training", "held out"] if name == "healthy" else None)
     figure.savefig(out / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
 
