@@ -89,6 +89,11 @@ class Run:
         if not -(2**63) <= self.seed < 2**63:
             raise UserError(f"run: seed is {self.seed}; choose a whole number that 64 bits hold")
         self.system.encoder.check(self.length)
+        if self.system.encoder.apart != self.packing.apart:
+            raise UserError(
+                "run: encoder and packing must agree on the documents of a row; give both --packing.documents and "
+                "--system.encoder.documents, together or apart (a post-LN encoder keeps them together)"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A tree of plain values; every dataclass names its type."""

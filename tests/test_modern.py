@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,16 +12,23 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from electrain.corruptors.joint import Joint
 from electrain.cost import Shape
+from electrain.data.examples import Full
 from electrain.encoders import rotary
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.encoders.modern import Layer, Modern
 from electrain.errors import UserError
+from electrain.objectives.rtd import Rtd
 from electrain.randomness import Drop, Stream, drop, row_keys
+from electrain.system import System
+from electrain.train import pretrain
 from electrain.vocab import Vocab
 from tests.systems import kit
+from tests.systems.cases.modern import SIZES as CASE
 from tests.systems.kit import Case, batch, build, every_case, shaken
+from tests.training import last, make_data, tiny
 
 VOCAB = Vocab(size=211, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
 SIZES = Modern.Config(layers=5, hidden=48, ffn=40, heads=3, embedding=48, positions=64, window=6)
@@ -93,6 +101,18 @@ def test_documents_apart_are_read_as_if_alone(length: int) -> None:
     together = Modern(replace(SIZES, window=5), VOCAB)
     together.load_state_dict(encoder.state_dict())
     assert torch.equal(together(ids, real, segments), together(ids, real))
+
+
+def test_a_run_keeps_documents_apart_in_both_or_in_neither(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data")
+    sizes = replace(CASE, documents="apart", positions=32)
+    system = System.Config(sizes, Joint.Config(width=0.5), Rtd.Config())
+    with pytest.raises(UserError, match="encoder and packing must agree on the documents of a row"):
+        tiny(system, steps=3)
+    with pytest.raises(UserError, match="encoder and packing must agree on the documents of a row"):
+        tiny(steps=3, packing=Full.Config(documents="apart"))
+    pretrain(tiny(system, steps=3, length=32, packing=Full.Config(documents="apart")), data, tmp_path / "run")
+    assert last(tmp_path / "run").name == "step-000003"
 
 
 def test_padding_changes_nothing_and_stays_finite() -> None:

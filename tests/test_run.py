@@ -99,7 +99,7 @@ def test_differences_are_named() -> None:
     encoder = replace(ELECTRA.encoder, layers=3)
     assert differences(run, replace(run, system=replace(ELECTRA, encoder=encoder))) == ["system.encoder.layers: 2 -> 3"]
     (other,) = differences(run, replace(run, packing=Pairs.Config()))
-    assert other.startswith("packing: Full.Config() -> Pairs.Config(")
+    assert other.startswith("packing: Full.Config(documents='together') -> Pairs.Config(")
     names = [line.split(":")[0] for line in differences(run, replace(run, system=BERT))]
     assert names == ["system.corruptor", "system.objective", "system.weight"]
 

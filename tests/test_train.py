@@ -198,7 +198,10 @@ def test_no_whole_checkpoint_is_no_fresh_start(data: Path, whole: Path, tmp_path
         (replace(RUN, seed=1), "seed: 0 -> 1"),
         (replace(RUN, steps=41, batch=4), "steps: 40 -> 41; batch: 8 -> 4"),
         (replace(RUN, optim=replace(RUN.optim, lr=0.5)), "optim.lr: 0.002 -> 0.5"),
-        (replace(RUN, packing=PAIRS), "packing: Full.Config() -> Pairs.Config(single=0.1, short=0.05)"),
+        (
+            replace(RUN, packing=PAIRS),
+            "packing: Full.Config(documents='together') -> Pairs.Config(single=0.1, short=0.05)",
+        ),
         (replace(RUN, compute=Compute(dtype="bfloat16")), "compute.dtype: float32 -> bfloat16"),
         (replace(RUN, system=replace(ELECTRA, weight=1.0)), "system.weight: 50.0 -> 1.0"),
     ],

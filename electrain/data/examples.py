@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt64
@@ -28,6 +28,11 @@ class Packing(ABC):
     @dataclass(frozen=True)
     class Config(ABC):
         """What a person chose of the packing; saved in run.json."""
+
+        @property
+        def apart(self) -> bool:
+            """Whether `segments` say which document of its row a place belongs to."""
+            return False
 
         @abstractmethod
         def build(self, shards: Shards, length: int) -> "Packing":
@@ -56,13 +61,24 @@ class Full(Packing):
 
     @dataclass(frozen=True)
     class Config(Packing.Config):
-        def build(self, shards: Shards, length: int) -> "Full":
-            return Full(shards, length)
+        """How much of the text around its own document a place gets to see."""
 
-    def __init__(self, shards: Shards, length: int) -> None:
+        documents: Literal["together", "apart"] = "together"
+        """Whether a row is one text, or its documents are numbered, for an encoder that keeps them apart."""
+
+        @property
+        def apart(self) -> bool:
+            return self.documents == "apart"
+
+        def build(self, shards: Shards, length: int) -> "Full":
+            return Full(self, shards, length)
+
+    config: Config
+
+    def __init__(self, config: "Full.Config", shards: Shards, length: int) -> None:
         if length < 3:
             raise UserError(f"a row of length {length} has no place for text; choose a length of at least 3")
-        self.config, self.shards, self.length = Full.Config(), shards, length
+        self.config, self.shards, self.length = config, shards, length
         self.rows = shards.tokens // (length - 2)
         if not self.rows:
             raise UserError(
@@ -77,7 +93,10 @@ class Full(Packing):
         ids[:, 0] = self.shards.vocab.cls
         ids[:, 1:-1] = self.shards.gather(rows * (self.length - 2), self.length - 2)
         ids[:, -1] = self.shards.vocab.sep
-        return Rows(ids, np.zeros(shape, np.int64), np.ones(shape, np.bool_))
+        segments = np.zeros(shape, np.int64)
+        if self.config.apart:  # a document ends with its [SEP]
+            np.cumsum(2 * (ids[:, :-1] == self.shards.vocab.sep), axis=1, out=segments[:, 1:])
+        return Rows(ids, segments, np.ones(shape, np.bool_))
 
 
 @final

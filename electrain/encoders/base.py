@@ -24,6 +24,11 @@ class Encoder(nn.Module, ABC):
     class Config(ABC):
         """What a person chose of the encoder; saved in run.json."""
 
+        @property
+        def apart(self) -> bool:
+            """Whether a place sees nothing but its own document, in rows of several."""
+            return False
+
         @abstractmethod
         def build(self, vocab: Vocab, share: "nn.Module | None" = None) -> "Encoder":
             """The encoder with fresh weights; `share` is another encoder's `embeddings`, used instead of its own."""

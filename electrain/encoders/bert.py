@@ -38,7 +38,8 @@ class Embeddings(nn.Module):
     ) -> Float[Tensor, "b t e"]:
         places = torch.arange(ids.shape[1], device=ids.device)
         x = self.tokens(ids) + self.positions(places)
-        x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        # Of rows of several documents, this encoder reads the place in a pair alone.
+        x = x + (self.segments.weight[0] if segments is None else self.segments(segments % 2))
         return self.norm(x if delta is None else x + delta)
 
 

@@ -115,6 +115,10 @@ class Modern(Encoder):
                     "positions turn pairs of columns); change one"
                 )
 
+        @property
+        def apart(self) -> bool:
+            return self.documents == "apart"
+
         def build(self, vocab: Vocab, share: nn.Module | None = None) -> "Modern":
             return Modern(self, vocab, share)
 
@@ -213,7 +217,7 @@ class Modern(Encoder):
         c = self.config
         size = c.hidden // c.heads
         # segments: twice the document's number, and 1 more in the second of a pair
-        apart = segments // 2 if segments is not None and c.documents == "apart" else None
+        apart = segments // 2 if segments is not None and c.apart else None
         chosen = range(self.height)[first:last]
         kinds = {
             local: sight(real, apart, size, c.local_theta if local else c.theta, c.window if local else 0)

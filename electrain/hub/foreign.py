@@ -111,7 +111,7 @@ class Foreign(MaskedLm):
         self.index = index
         about = {"input_ids": ids, "attention_mask": batch.real.long()}
         if self.segments:
-            about["token_type_ids"] = batch.segments
+            about["token_type_ids"] = batch.segments % 2  # the place in a pair, without the document
         logits = self.network(**about).logits
         self.index = None
         return logits[..., : self.size]  # an output table may be padded: what lies behind the vocabulary is no token

@@ -142,7 +142,7 @@ def test_other_rows_are_refused(world: Path, made: Path, tmp_path: Path) -> None
     for packing, words in (
         (Full.Config().build(other, 16), "was made for other data"),
         (Full.Config().build(shards, 12), "rows of 16 tokens, not 12"),
-        (Pairs.Config().build(shards, 16), "the packing Full.Config(), not Pairs.Config("),
+        (Pairs.Config().build(shards, 16), "the packing Full.Config(documents='together'), not Pairs.Config("),
     ):
         with pytest.raises(UserError, match="name the cache of this run") as caught:
             Cache(made).reader(packing)

@@ -37,6 +37,22 @@ def test_full_runs_on_without_padding(make_data: Make, documents: Documents, len
     assert real.all()
 
 
+def test_documents_of_a_row_are_numbered(make_data: Make, documents: Documents) -> None:
+    """Twice the number, as 1 more means the second of a pair; a document ends with its [SEP]."""
+    texts = documents(40, seed=0)
+    shards = Shards.open(make_data([(texts, 1.0)]))
+    packing = Full.Config(documents="apart").build(shards, 60)
+    ids, segments, _ = packing.take(np.arange(packing.rows))
+    plain = Full.Config().build(shards, 60).take(np.arange(packing.rows))
+    np.testing.assert_array_equal(ids, plain.ids)
+    numbers = [number for number, text in enumerate(texts) for _ in range(len(text) + 1)]
+    for row, found in enumerate(segments):
+        inside = numbers[row * 58 : (row + 1) * 58]
+        assert found[1:-1].tolist() == [2 * (number - inside[0]) for number in inside]
+        assert found[0] == 0
+    assert segments.max() >= 4
+
+
 def chunks(parts: list[tuple[list[list[int]], float]], room: int) -> list[list[int]]:
     """The rows' texts, cut the long way: ceil(n / room) even pieces of each document, repeated by rows."""
     out = []
