@@ -34,7 +34,7 @@ def report(how: Report) -> Path:
         say(f"watching {len(runs)} run(s): {how.page} is written every {how.every:.0f} s; Ctrl-C ends it")
     while on:
         time.sleep(how.every)
-        runs = histories(how.runs)
+        runs = histories(how.runs, runs)
         on = _go_on(runs)
         save(how.page, html(runs, how, on))
     if how.watch:

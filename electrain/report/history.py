@@ -1,6 +1,7 @@
 """A run's folder with its log: where it stands, and how far each step is in tokens, operations and hours."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,11 +101,13 @@ class History:
         return self.lines.train.last(name) if found is None else found
 
 
-def histories(folders: tuple[Path, ...]) -> list[History]:
+def histories(folders: tuple[Path, ...], known: Iterable[History] = ()) -> list[History]:
     """The runs in some folders, a study's folder for all of its runs, each stage before its run; named apart.
 
+    known: the same as they were before, whose logs are then read on from where they ended
     UserError for a folder without a run.
     """
+    logs = {run.folder: run.lines for run in known}
     found: list[Path] = []
     for folder in folders:
         inside = sorted(path.parent for path in folder.glob(f"*/{recorded.NAME}"))
@@ -113,16 +116,16 @@ def histories(folders: tuple[Path, ...]) -> list[History]:
             raise UserError(f"{folder}: a study of which no run has begun; come again when one has")
         found += inside if study else [folder]
     found = list(dict.fromkeys(path.resolve() for path in found))
-    return [stage for path, name in zip(found, _names(found), strict=True) for stage in _stages(path, name)]
+    return [stage for path, name in zip(found, _names(found), strict=True) for stage in _stages(path, name, logs)]
 
 
-def _stages(folder: Path, name: str) -> list[History]:
+def _stages(folder: Path, name: str, logs: dict[Path, Lines]) -> list[History]:
     said = recorded.load(folder)
     earlier = folder / FIRST
     before = []
     if said.tree["run"].get("first") is not None and (earlier / recorded.NAME).is_file():
-        before = _stages(earlier, f"{name}, first stage")
-    log = lines.read(folder)
+        before = _stages(earlier, f"{name}, first stage", logs)
+    log = lines.read(folder, logs.get(folder))
     past: Any = before[-1] if before else None
     return [*before, History(name, folder, said, log, _state(folder, said, log), past)]
 

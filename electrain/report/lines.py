@@ -5,13 +5,14 @@ import math
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
 from electrain.errors import UserError
 
 NAME = "metrics.jsonl"
+_END = 200  # bytes by which a file is known again
 _NO_METRIC = {"step", "kind"}
 
 
@@ -21,15 +22,17 @@ class Columns:
 
     steps: array = field(default_factory=lambda: array("d"))
     values: dict[str, array] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
     def add(self, step: float, line: dict[str, Any]) -> None:
         """One more line."""
-        for name in line.keys() - self.values.keys() - _NO_METRIC:
-            if _number(line[name]) or line[name] is None:
+        if not self.seen.issuperset(line):
+            for name in line.keys() - self.seen - _NO_METRIC:
                 self.values[name] = array("d", [math.nan] * len(self.steps))
+            self.seen.update(line)
         for name, column in self.values.items():
             value = line.get(name)
-            column.append(float(value) if _number(value) else math.nan)
+            column.append(value if type(value) is float else float(value) if _number(value) else math.nan)
         self.steps.append(step)
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -50,12 +53,20 @@ class Columns:
 
 @dataclass
 class Lines:
-    """A run's log. troubles: (step, what was said) of bad steps; damaged: lines that could not be read."""
+    """A run's log.
+
+    troubles: (step, what was said) of bad steps
+    damaged:  lines that could not be read
+    size:     bytes of the file that have been read
+    end:      the last of them
+    """
 
     train: Columns = field(default_factory=Columns)
     eval: Columns = field(default_factory=Columns)
     troubles: list[tuple[int, str]] = field(default_factory=list)
     damaged: int = 0
+    size: int = 0
+    end: bytes = b""
 
     @property
     def step(self) -> int:
@@ -63,21 +74,32 @@ class Lines:
         return int(max([0, *self.train.steps[-1:], *self.eval.steps[-1:]]))
 
 
-def read(folder: Path) -> Lines:
-    """The log of a run; empty where there is none yet. UserError if the file cannot be read."""
-    path, found = folder / NAME, Lines()
+def read(folder: Path, known: Lines | None = None) -> Lines:
+    """The log of a run; empty where there is none yet. UserError if the file cannot be read.
+
+    known: what was read before: lines that were added to the same file since are added to it
+    """
+    path = folder / NAME
     try:
-        texts = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            found = known if known is not None and _grown(file, known) else Lines()
+            file.seek(found.size)
+            texts = file.read()
     except FileNotFoundError:
-        return found
+        return Lines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); see to its rights, or restore it") from error
-    for number, words in enumerate(texts, 1):
+    last = texts[texts.rfind(b"\n") + 1 :]
+    if _line(last) is None:  # it is being written: for the next time
+        texts = texts.removesuffix(last)
+    found.size += len(texts)
+    found.end = (found.end + texts)[-_END:]
+    for words in texts.split(b"\n"):
         if not words:
             continue
         line = _line(words)
         if line is None:
-            found.damaged += number < len(texts)  # the last, without its end, is being written
+            found.damaged += 1
         elif line.get("kind") in ("train", "eval"):
             columns = found.train if line["kind"] == "train" else found.eval
             if not columns.steps or line["step"] > columns.steps[-1]:
@@ -87,6 +109,12 @@ def read(folder: Path) -> Lines:
         elif line.get("kind") in ("skip", "rewind"):
             found.troubles.append(_trouble(line))
     return found
+
+
+def _grown(file: BinaryIO, known: Lines) -> bool:
+    """Whether the file begins as it was. A run that goes on from a checkpoint writes it anew, with other timings."""
+    file.seek(known.size - len(known.end))
+    return file.read(len(known.end)) == known.end
 
 
 def _line(words: bytes) -> dict[str, Any] | None:

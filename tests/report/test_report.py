@@ -247,9 +247,26 @@ def test_a_long_log_is_thinned_and_the_page_says_so(copy: Path) -> None:
     assert hours[-1] == pytest.approx(20_000 * 128 / 1280 / 3600) and steps[-1] == 20_000
 
 
+def test_a_log_that_grows_is_read_on_and_one_that_is_written_anew_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "kind": "train", "loss": 1}\n{"step": 2, "kind": "tr')
+    first = lines.read(tmp_path)
+    assert first.train.series("loss")[1].tolist() == [1] and first.damaged == 0
+    with path.open("a") as file:
+        file.write('ain", "loss": 2, "more": 5}\n')
+    again = lines.read(tmp_path, first)
+    assert again is first and again.train.series("loss")[1].tolist() == [1, 2]
+    assert np.isnan(again.train.series("more")[1][0]) and again.train.last("more") == 5
+    beside = tmp_path / "beside"
+    beside.write_text('{"step": 1, "kind": "train", "loss": 3}\n' * 9)
+    beside.replace(path)
+    anew = lines.read(tmp_path, again)
+    assert anew.train.series("loss")[1].tolist() == [3] and anew.damaged == 8
+
+
 def test_lines_that_go_back_are_left_out(tmp_path: Path) -> None:
     texts = [json.dumps({"step": step, "kind": "train", "loss": step}) for step in (1, 2, 2, 1, 3)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(texts))
+    (tmp_path / "metrics.jsonl").write_text("\n".join(texts) + "\n")
     found = lines.read(tmp_path)
     assert found.train.series("loss")[1].tolist() == [1, 2, 3] and found.damaged == 2
 
