@@ -31,7 +31,7 @@ test: .venv/.dev ## the tests, but for the slow ones
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "not slow and not ray and not browser" $(ARGS)
 
 test-slow: .venv/.dev ## the slow tests: compiled resume, real sizes, trainings of some hundred steps
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "slow and not ray" $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --durations 15 -m "slow and not ray and not browser" $(ARGS)
 
 test-ray: .venv/.ray ## prepare on a Ray cluster of this machine; installs the extra, 240 MB
 	@.venv/bin/python -m pytest -m ray tests/data/test_engines.py $(ARGS)
@@ -52,10 +52,10 @@ format: .venv/.dev ## bring the style in order
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-test-browser: .venv/.browser ## the page of inspect in a real browser; installs the extras demo and browser, 150 MB
+test-browser: .venv/.browser ## the pages of inspect and report in a real browser; installs the extras demo and browser, 150 MB
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	    { echo "There is no chromium here; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1; }
-	@.venv/bin/python -m pytest -m browser tests/inspect $(ARGS)
+	@.venv/bin/python -m pytest -m browser tests/inspect tests/report $(ARGS)
 
 test-lowest: .venv-lowest/.dev ## the tests with the oldest versions that pyproject.toml allows
 	@.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)

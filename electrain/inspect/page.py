@@ -92,8 +92,9 @@ class _Page:
             temperature = gr.Slider(0, 3, 1, step=0.05, label="temperature (0: the likeliest)", elem_id="temperature")
             seed = gr.Number(0, label="seed", precision=0, elem_id="seed")
         falling = self._falling(gr, temperature)
+        two = len(self.chosen) == 2 or bool(steps_of(self.chosen[0].place))
         first = 0 if self.shelf.take(self.chosen[0]).lm is not None else len(self.chosen) - 1
-        by = gr.Radio(list(BY), value=BY[first], label="corrupted by", elem_id="by")
+        by = gr.Radio(list(BY), value=BY[first], label="corrupted by", visible=two, elem_id="by")
         damage = gr.HTML(elem_id="damage")
 
         which = [text, *pickers, numbers]

@@ -25,8 +25,9 @@ STYLE = """
 .el { font-size: 1.05rem; line-height: 2.1; overflow-wrap: anywhere; white-space: pre-wrap; }
 .el-side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1.5rem; }
 .el-side > section { min-width: 0; }
-.el-side h3, .el-side h4 { margin: .2rem 0; overflow-wrap: anywhere; }
-.el-side h4 { margin-top: 1rem; font-size: .85rem; opacity: .75; text-transform: none; }
+.el-side h3, .el-side h4, .el-steps h4 { margin: .2rem 0; overflow-wrap: anywhere; }
+.el-side h4, .el-steps h4 { margin-top: 1rem; font-size: .85rem; opacity: .75; }
+.el-steps + .el-side { margin-top: 1.5rem; }
 .el-side p, .el-legend { margin: .3rem 0; font-size: .9rem; }
 .el-note { border-left: 3px solid #0072b2; padding-left: .6rem; }
 .el b { font-weight: inherit; border-radius: .2rem; padding: .1rem .05rem; border-bottom: 3px solid transparent;

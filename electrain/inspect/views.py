@@ -179,7 +179,7 @@ def _steps(shown: Shown, source: Source) -> str:
         render.heading(title, 4) + render.line(cells.plain(here, signs, words))
         for title, here, signs, words in shown_steps
     )
-    return "".join(steps) + render.legend(used)
+    return f'<div class="el-steps">{"".join(steps)}{render.legend(used)}</div>'
 
 
 def _spans(line: Line) -> list[tuple[int, int]]:
