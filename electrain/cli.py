@@ -99,6 +99,8 @@ def _pretrain(args: Sequence[str]) -> None:
         where = (chosen.start_from or None, chosen.start_generator or None)
         fill = partial(load_into, encoder=where[0], generator=where[1], tokenizer=tokenizer)
     path = pretrain(chosen.run.plain, chosen.data, chosen.out, command, fill)
+    if rank():  # of several processes, the first speaks
+        return
     print(f"trained: {path}")
     print(f"next:    {shlex.join(['electrain', 'export', str(chosen.out), '--out', str(chosen.out / 'export')])}")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from electrain import progress
+from electrain import progress, train
+from electrain.cli import main
 from electrain.progress import Bar, Done, Pace, apart, line, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +147,8 @@ assert sys.stderr is before
 
 def test_a_bar_of_steps_on_a_terminal() -> None:
     said = drawn("""
-from electrain import progress
+from electrain import progress, train
+from electrain.cli import main
 from electrain.progress import Bar, line
 
 now = [0.0]
@@ -160,3 +162,13 @@ bar.close()
 """)
     for part in ("step 511/1,000", "left 0:16:18", "loss 1.5  [33] tok/s", "a line with [brackets] above it"):
         assert part in said, part
+
+
+def test_only_the_first_process_says_where_the_run_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "pretrain", lambda *_: Path("checkpoint"))
+    for rank, wanted in (("0", "trained: checkpoint"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        main(["pretrain", "electra_tiny", "--data", "data", "--out", "run"])
+        assert capsys.readouterr().out.partition("\n")[0] == wanted
