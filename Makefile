@@ -37,7 +37,7 @@ test-ray: .venv/.ray ## prepare on a Ray cluster of this machine; installs the e
 	@.venv/bin/python -m pytest -m ray tests/data/test_engines.py $(ARGS)
 
 docs: .venv/.docs ## the guide, into site/; every link and anchor in it is checked
-	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=true .venv/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
 lint: .venv/.dev ## style and types
