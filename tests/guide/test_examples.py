@@ -100,6 +100,7 @@ def test_language_reads_catalogues(example: object, tmp_path: Path, order: str) 
 # --- domain.py
 
 
+@pytest.mark.slow
 def test_domain(
     example: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +162,7 @@ def test_dna_baseline_and_exchange(example: object) -> None:
     assert np.exp(-counts) == pytest.approx([1 / x for x in expected])
 
 
+@pytest.mark.slow
 def test_dna(
     example: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
