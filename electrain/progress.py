@@ -195,7 +195,7 @@ def _drawn(stream: Any, *, redirect: bool) -> "Progress":
 
 
 def _watch(bar: "Progress", title: str, look: Callable[[], Done] | None, ended: threading.Event) -> None:
-    pace, last = Pace(1.0), False
+    pace, last, began = Pace(1.0), False, time.monotonic()
     with bar:
         task = bar.add_task(title, total=1.0 if look else None, left="", text="")
         while not last:
@@ -205,6 +205,8 @@ def _watch(bar: "Progress", title: str, look: Callable[[], Done] | None, ended: 
                 pace.mark(done.share, done.skipped)
                 text = f"{done.share:.0%}  {done.note}"
                 bar.update(task, completed=done.share, left=pace.said, text=text)
+            else:
+                bar.update(task, text=clock(time.monotonic() - began))
         if look is None:
             bar.update(task, total=1.0, completed=1.0)
 
