@@ -105,8 +105,8 @@ def test_progress_where_there_is_no_terminal(data: Path, tmp_path: Path, capsys:
     assert out == "" and "\x1b" not in err and "\r" not in err
     lines = [line for line in err.splitlines() if re.match(r"step \d+/40 ", line)]
     form = (
-        r"step {}/40  loss \d+\.\d{{3}}  mlm \d\.\d\d  acc \d+\.\d%  rtd \d\.\d{{3}}  "
-        r"replaced \d+\.\d%  auc 0\.\d{{3}}  lr \d\.\de-\d\d  [\d,]+ tok/s  left 0:0\d:\d\d"
+        r"step {}/40  loss \d+\.\d{{3}}  [\d,]+ tok/s  mlm \d\.\d\d  acc \d+\.\d%  rtd \d\.\d{{3}}  "
+        r"replaced \d+\.\d%  auc 0\.\d{{3}}  lr \d\.\de-\d\d  left 0:0\d:\d\d"
     )
     assert len(lines) == 2  # one a minute, and the last
     for line, step in zip(lines, (7, 40), strict=True):

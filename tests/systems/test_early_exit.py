@@ -407,7 +407,8 @@ def test_recipes_leave_at_the_quarters_of_every_size(size: Size) -> None:
     layers = size.encoder.layers
     for run in (adaptive_early_exit(size), early_exit_discriminator(size)):
         exits = getattr(run.system, "exits", None) or run.system.corruptor.exits  # type: ignore[attr-defined]
-        assert len(exits) == 4 and exits[0] * 4 == exits[1] * 2 == exits[3] == layers
+        assert len(exits) == 4 and exits[3] == layers  # 22 layers have no whole quarters
+        assert all(0 <= 4 * exits[n] - (n + 1) * layers + 2 <= 4 for n in range(4))
         assert run.steps == min(200_000, size.steps)
     rules = [adaptive_early_exit(size, rule).system.corruptor.rule for rule in get_args(Kind)]  # type: ignore[attr-defined]
     assert [rule.kind for rule in rules] == ["paper", "log-space", "set-point"]
