@@ -156,7 +156,8 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                 progress = torch.full((), step / run.steps, device=device)  # not a copy from the host, which would wait
                 here: Metrics | None = None
                 loss = torch.zeros((), device=device)
-                spread.settle(_to(batches[0], device), progress)
+                if step == start:
+                    spread.settle(_to(batches[0], device), progress)
                 for micro, batch in enumerate(batches, start=1):
                     with spread.micro(last=micro == run.accumulate):
                         output = spread.call(_to(batch, device), progress)
