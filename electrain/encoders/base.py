@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -115,6 +115,17 @@ class Encoder(nn.Module, ABC):
         x = self.embed(ids, segments, drop=drop, delta=delta)
         last = self.height if depth is None else depth
         return self.close(self.through(x, real, 0, last, segments=segments, drop=drop))
+
+
+def fresh(module: nn.Module, init: Literal["normal", "fan_in"], scale: float) -> None:
+    """`Encoder.start`: matrices from a normal cut at two deviations, of `scale` or 1/sqrt(columns); zero biases."""
+    if isinstance(module, nn.Linear):
+        deviation = scale if init == "normal" else module.in_features**-0.5
+        nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+        for bias in (parameter for name, parameter in module.named_parameters() if name == "bias"):
+            nn.init.zeros_(bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
 
 
 _Sizes = TypeVar("_Sizes", bound=Encoder.Config)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from electrain.cost import Shape, Work, embeddings, layers
 from electrain.encoders.attention import Attention, bias
-from electrain.encoders.base import Encoder, scaled
+from electrain.encoders.base import Encoder, fresh, scaled
 from electrain.encoders.positions import POSITION, look_near, pass_positions, sinusoids
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
@@ -168,13 +168,7 @@ class Bert(Encoder):
 
     def start(self, module: nn.Module) -> None:
         """Fresh weights: truncated normal matrices and tables, zero biases (BERT's official code)."""
-        if isinstance(module, nn.Linear):
-            scale = self.config.init_scale if self.config.init == "normal" else module.in_features**-0.5
-            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            scale = self.config.init_scale
-            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
+        fresh(module, self.config.init, self.config.init_scale)
 
     def cost(
         self, shape: Shape, part: str = "encoder", *, trained: bool = True, depth: int | float | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electrain.cost import Shape, Work, gated_layers, projection
-from electrain.encoders.base import Encoder, scaled
+from electrain.encoders.base import Encoder, fresh, scaled
 from electrain.encoders.rotary import RotaryAttention, Sight, sight
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
@@ -168,14 +168,7 @@ class Modern(Encoder):
 
     def start(self, module: nn.Module) -> None:
         """Fresh weights: truncated normal matrices and tables, zero biases."""
-        if isinstance(module, nn.Linear):
-            scale = self.config.init_scale if self.config.init == "normal" else module.in_features**-0.5
-            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
-            for bias in (parameter for name, parameter in module.named_parameters() if name == "bias"):
-                nn.init.zeros_(bias)
-        elif isinstance(module, nn.Embedding):
-            scale = self.config.init_scale
-            nn.init.trunc_normal_(module.weight, std=scale, a=-2 * scale, b=2 * scale)
+        fresh(module, self.config.init, self.config.init_scale)
 
     def cost(
         self, shape: Shape, part: str = "encoder", *, trained: bool = True, depth: int | float | None = None

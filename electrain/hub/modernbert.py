@@ -40,7 +40,12 @@ def canonical(config: Modern.Config) -> Modern.Config:
     local = [config.local(number) for number in range(config.layers)]
     if not any(local):
         return replace(config, window=0, global_every=1, local_theta=Modern.Config.local_theta)
-    return replace(config, global_every=next((n for n in range(1, len(local)) if not local[n]), len(local)))
+    return replace(config, global_every=_every(local))
+
+
+def _every(local: list[bool]) -> int:
+    """Distance of the first two global layers; all layers where there is but one."""
+    return next((number for number in range(1, len(local)) if not local[number]), len(local))
 
 
 def modules_of(encoder: Modern) -> list[tuple[tuple[str, ...], nn.Module]]:
@@ -122,7 +127,7 @@ def sizes_of(theirs: "PreTrainedConfig", name: object) -> Modern.Config:
             raise UserError(f"{name}: {key} is {other}, and only {value} can be loaded; choose another model")
     kinds: list[str] = list(theirs.layer_types)
     local = [kind != _KINDS[0] for kind in kinds]
-    every = next((number for number in range(1, len(kinds)) if not local[number]), len(kinds))
+    every = _every(local)
     if set(kinds) - set(_KINDS) or local != [number % every != 0 for number in range(len(kinds))]:
         raise UserError(f"{name}: its global layers do not come at even distances; choose another model")
     thetas = [_theta(theirs.rope_parameters, kind, name) for kind in _KINDS]
@@ -133,7 +138,7 @@ def sizes_of(theirs: "PreTrainedConfig", name: object) -> Modern.Config:
         heads=theirs.num_attention_heads,
         embedding=theirs.hidden_size,
         positions=theirs.max_position_embeddings,
-        window=theirs.local_attention // 2 if any(local) else 0,
+        window=theirs.local_attention // 2,
         global_every=every,
         theta=thetas[0],
         local_theta=thetas[1],

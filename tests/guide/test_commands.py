@@ -47,7 +47,7 @@ ELSEWHERE = {
     "hf auth login": "needs an account on the Hub",
 }
 # Options in the running text that are another program's.
-THEIRS = {"--hparams", "--max-restarts", "--rdzv-endpoint", "--nproc-per-node"}
+THEIRS = {"--hparams", "--max-restarts", "--nnodes", "--rdzv-endpoint", "--nproc-per-node"}
 NEEDED = {
     "prepare": ["--corpus", "builtin", "--out", "DIR"],
     "pretrain": ["--data", "DIR", "--out", "RUN"],
