@@ -208,16 +208,17 @@ def _print(table: Any, width: int) -> None:
 
 
 def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
-    """The recipe named first, at the size that is named anywhere, and the arguments after it."""
-    from electrain.recipes import recipe, sized
+    """The recipe named first, of the size and the optimizer that are named anywhere, and the arguments after it."""
+    from electrain.recipes import optimized, recipe, sized
     from electrain.recipes.sizes import SIZES
 
     name, rest = named(args, verb, "RECIPE", "`electrain recipes` lists them")
     function = recipe(name)
     # Looked up beforehand, for it decides the defaults of all other options; a name that is wrong is told by tyro.
     words = [word for option in rest for word in option.split("=", 1)]
-    size = words[words.index("--size") + 1 :][:1] if "--size" in words else []
-    return (sized(function, SIZES[size[0]]) if size and size[0] in SIZES else function()), rest
+    size, optimizer = (words[words.index(name) + 1] if name in words[:-1] else "" for name in ("--size", "--optimizer"))
+    run = sized(function, SIZES[size]) if size in SIZES else function()
+    return (optimized(run, optimizer) if optimizer in ("adam", "muon") else run), rest
 
 
 def _chosen(kind: type, args: Sequence[str], verb: str) -> Any:

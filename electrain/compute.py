@@ -94,7 +94,7 @@ def peak_memory(device: torch.device) -> float:
 class Step:
     """A system's forward pass in the run's number format, compiled as one graph with static shapes where that works.
 
-    A system that runs in several variants has one graph for each.
+    A system that runs in several variants, or on rows of several lengths, has one graph for each.
 
     The compiler works at the first call (forward and backward together); where it fails, one line says why and the
     system runs as it is, with the same numbers to rounding.
@@ -108,12 +108,13 @@ class Step:
 
     def __call__(self, batch: Batch, progress: Tensor) -> Output:
         with casting(batch.ids.device, self.dtype):
-            if self.compile and self.system.variant() not in self.known:
+            if self.compile and (self.system.variant(), batch.ids.shape) not in self.known:
                 self._compile(batch, progress)
             return self.call(batch, progress)
 
     def _compile(self, batch: Batch, progress: Tensor) -> None:
-        self.known.add(variant := self.system.variant())
+        variant = self.system.variant()
+        self.known.add((variant, batch.ids.shape))
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]

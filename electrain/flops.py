@@ -9,7 +9,6 @@ from rich.console import Group
 from rich.table import Table
 from torch import nn
 
-from electrain.cost import Work
 from electrain.memory import Memory, measure
 from electrain.run import Run
 from electrain.systems.base import Pretraining
@@ -76,15 +75,15 @@ def count(run: Run, vocab_size: int = 30522) -> Cost:
     """Count a run over a vocabulary of `vocab_size`: from its system's structure, without making its weights."""
     system = structure(run, vocab_size)
 
-    def whole(item: Work, row: int | float, backward: int) -> Operations:
-        row *= 1 + backward if item.trained else 1
-        return Operations(row / run.length, float(row * run.batch), float(row * run.batch * run.steps))
-
     plain: dict[str, Operations] = {}
     paper: dict[str, Operations] = {}
-    for item in system.cost(run.length, vocab_size):
-        for counts, row, backward in ((plain, item.plain, _PLAIN_BACKWARD), (paper, item.paper, _PAPER_BACKWARD)):
-            counts[item.part] = _add([counts.get(item.part, Operations(0.0, 0.0, 0.0)), whole(item, row, backward)])
+    for length, rows in run.growth.parts(run.steps, run.batch, run.length):
+        whole = length == run.length  # a token and an update are those of full rows
+        for item in system.cost(length, vocab_size):
+            for counts, once, backward in ((plain, item.plain, _PLAIN_BACKWARD), (paper, item.paper, _PAPER_BACKWARD)):
+                row = once * (1 + backward if item.trained else 1)
+                own = Operations(row / length * whole, float(row * run.batch * whole), float(row * rows))
+                counts[item.part] = _add([counts.get(item.part, Operations(0.0, 0.0, 0.0)), own])
     if run.first is not None:
         earlier = count(run.first, vocab_size)
         plain[EARLIER] = Operations(0.0, 0.0, earlier.plain_total.run)
@@ -113,7 +112,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
     dtype = torch.float32 if run.compute.dtype == "float32" else torch.bfloat16
     rows = run.batch // run.accumulate
     memory = measure(run, vocab_of(vocab_size), rows, dtype)
-    tokens = run.steps * run.batch * run.length
+    tokens = run.tokens(run.steps)
     lines = [
         f"{run.recipe or 'run'}: {run.steps:,} steps of {run.batch:,} rows of {run.length} tokens, "
         f"{tokens / 1e9:,.3g} billion tokens; vocabulary {vocab_size:,}"

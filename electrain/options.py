@@ -7,6 +7,7 @@ from typing import Literal
 SizeName = Literal[
     "own", "tiny", "small", "base", "large", "modern-tiny", "modern-small", "modern-base", "modern-large"
 ]
+OptimizerName = Literal["own", "adam", "muon"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Pretrain:
     """Folder of the run: run.json, metrics.jsonl, checkpoints, tokenizer."""
     size: SizeName = "own"
     """Size that the recipe is made for, with its batch, steps and learning rate; own is the published one."""
+    optimizer: OptimizerName = "own"
+    """Optimizer, with the recipe's learning rate and schedule; muon: for the matrices of layers, AdamW for the rest."""
     start_from: str = ""
     """Start a new run from a transformers ELECTRA or BERT: a folder or a Hub name of the discriminator (or BERT)."""
     start_generator: str = ""

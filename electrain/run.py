@@ -16,6 +16,7 @@ from electrain.data.examples import Full, Packing
 from electrain.distributed import Parallel
 from electrain.errors import UserError, reason
 from electrain.files import write
+from electrain.growth import Growth
 from electrain.guard import Trouble
 from electrain.optim.adam import Adam
 from electrain.optim.base import Optim
@@ -53,6 +54,8 @@ class Run:
     """Minutes between checkpoints, whichever comes first; 0 for steps alone."""
     keep: int = 2
     """Last checkpoints kept, beside the best."""
+    growth: Growth = field(default_factory=Growth)
+    """How large the first updates are."""
     packing: Packing.Config = field(default_factory=Full.Config)
     """How documents fill rows."""
     optim: Optim = field(default_factory=Adam)
@@ -88,12 +91,17 @@ class Run:
             raise UserError(f"run: save_minutes is {self.save_minutes}; choose 0 or more")
         if not -(2**63) <= self.seed < 2**63:
             raise UserError(f"run: seed is {self.seed}; choose a whole number that 64 bits hold")
+        self.growth.check(self.batch, self.length, self.accumulate)
         self.system.encoder.check(self.length)
         if self.system.encoder.apart != self.packing.apart:
             raise UserError(
                 "run: encoder and packing must agree on the documents of a row; give both --packing.documents and "
                 "--system.encoder.documents, together or apart (a post-LN encoder keeps them together)"
             )
+
+    def tokens(self, step: int) -> int:
+        """Tokens that are read before step 0 .. steps."""
+        return self.growth.before(step, self.steps, self.batch) * self.length
 
     def to_json(self) -> dict[str, Any]:
         """A tree of plain values; every dataclass names its type."""

@@ -83,18 +83,21 @@ class Clock:
     waited: seconds that training has waited for data, so far
     """
 
-    def __init__(self, step: int, waited: Callable[[], float]):
-        self.waiting, self.step = waited, step
+    def __init__(self, tokens: int, waited: Callable[[], float]):
+        self.waiting, self.tokens = waited, tokens
         self.began, self.waited = working(), waited()
 
-    def window(self, step: int, tokens: int) -> dict[str, float]:
-        """Tokens a second since the last call, and the share of the time that was spent waiting for data."""
+    def window(self, tokens: int) -> dict[str, float]:
+        """Tokens a second since the last call, and the share of the time that was spent waiting for data.
+
+        tokens: of all steps so far, those before a restart too
+        """
         seconds = working() - self.began
         timing = {
-            "tokens_per_second": (step - self.step) * tokens / seconds,
+            "tokens_per_second": (tokens - self.tokens) / seconds,
             "data_wait": (self.waiting() - self.waited) / seconds,
         }
-        self.began, self.step, self.waited = working(), step, self.waiting()
+        self.began, self.tokens, self.waited = working(), tokens, self.waiting()
         return timing
 
     @contextmanager

@@ -22,12 +22,12 @@ from electrain.distributed import Spread, agreed, common, first, told, whole
 from electrain.errors import Stopped, UserError
 from electrain.guard import Bad, Guard, leave_out, number
 from electrain.hub.source import Folders
+from electrain.loading import held_out, training
 from electrain.lock import locked
 from electrain.metrics import Metrics, add, gathered, read
 from electrain.progress import Bar
 from electrain.run import Record, Run, identity, settled
 from electrain.signals import collected
-from electrain.source import Source
 from electrain.start import FIRST, begin, check_free, digest
 from electrain.systems.base import Pretraining
 from electrain.tracking import Clock, Log, describe, say, trackers
@@ -89,21 +89,10 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     run.system.check(run.length)
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
-    loader = _loader(run, shards, source, run.batch, run.seed, run.accumulate)
-    rows = max(min(run.batch // run.accumulate, run.eval_rows), distributed.ranks())
-    held_out = _loader(run, Shards.open(data, "validation"), source, rows, seed=0)
+    loader = training(run, shards, source)
+    rows = held_out(run, Shards.open(data, "validation"), source)
     said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
-    return _Parts(run, device, shards, system, loader, held_out, said)
-
-
-def _loader(run: Run, shards: Shards, source: Source, batch: int, seed: int, accumulate: int = 1) -> Loader:
-    """Of this process's part of the rows of a split."""
-    packing = run.packing.build(shards, run.length)
-    reader = run.system.reader(source, packing)
-    return Loader(
-        packing, shards.vocab, batch=batch, seed=seed, accumulate=accumulate, reader=reader,
-        rank=distributed.rank(), ranks=distributed.ranks(),
-    )  # fmt: skip
+    return _Parts(run, device, shards, system, loader, rows, said)
 
 
 def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Path, passed: list[int]) -> Path | None:
@@ -134,7 +123,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     gone = sorted({*state["passed"], *passed})
     kept = state["window"] if first() else {}  # the sums of all processes: one goes on with them
     window: Metrics | None = {k: torch.tensor(v, device=device) for k, v in kept.items()} or None
-    clock = Clock(start, lambda: parts.loader.waited)
+    clock = Clock(run.tokens(start), lambda: parts.loader.waited)
     path, saved_at = newest, time.monotonic()
 
     def save(step: int) -> Path:
@@ -159,11 +148,11 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                 if step == start:
                     spread.settle(_to(batches[0], device), progress)
                 for micro, batch in enumerate(batches, start=1):
-                    with spread.micro(last=micro == run.accumulate):
+                    with spread.micro(last=micro == len(batches)):
                         output = spread.call(_to(batch, device), progress)
-                        (output.loss / run.accumulate).backward()
+                        (output.loss / len(batches)).backward()
                     here = add(here, output.metrics)
-                    loss += output.loss.detach() / run.accumulate
+                    loss += output.loss.detach() / len(batches)
                 norm = whole(run.optim.clip_gradients(system))
                 bad = guard.judge(step, loss, norm)
                 done = step + 1
@@ -184,7 +173,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                 if logs or ends:
                     values = read(gathered(window))
                     window = None
-                    timing = {**clock.window(done, run.batch * run.length), "memory": peak_memory(device)}
+                    timing = {**clock.window(run.tokens(done)), "memory": peak_memory(device)}
                     values |= {**rates, "grad_norm": norm.item()}
                     log.write({"step": done, "kind": "train", **values, **timing})
                     bar.update(done, describe(values | timing))

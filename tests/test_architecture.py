@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors",
         "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns",
-        "batch progress",
+        "batch progress growth",
         "data metrics optim watch guard sharded",
         "source",
         "cache",
@@ -36,7 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "systems",
         "system compute",
         "run",
-        "checkpoint memory tracking start samples",
+        "checkpoint memory tracking start samples loading",
         "hub flops recipes",
         "propose train catalogue savings plan",
         "finetune zeroshot judge",

@@ -13,6 +13,10 @@ from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.optim.adam import Adam
 from electrain.optim.muon import Both, Muon, orthogonal
+from electrain.recipes import optimized
+from electrain.recipes.decoupled import electra_decoupled
+from electrain.recipes.sizes import TINY
+from electrain.recipes.two_stage import electra_two_stage
 from electrain.train import pretrain
 from tests.test_modern import SIZES, VOCAB
 from tests.training import ELECTRA, last, make_data, tiny, weights
@@ -112,3 +116,11 @@ def test_bad_settings_are_refused() -> None:
     for change, words in (({"momentum": 1.0}, "momentum is 1.0"), ({"iterations": 0}, "iterations is 0")):
         with pytest.raises(UserError, match=words):
             Muon(**change)  # type: ignore[arg-type]
+
+
+def test_every_recipe_can_have_it() -> None:
+    two = optimized(electra_two_stage(TINY), "muon")
+    assert two.optim == Muon(electra_two_stage(TINY).optim) and two.first is not None  # type: ignore[arg-type]
+    assert isinstance(two.first.optim, Muon) and optimized(two, "adam") == electra_two_stage(TINY)
+    with pytest.raises(UserError, match="electra_decoupled has an optimizer of its own"):
+        optimized(electra_decoupled(size=TINY), "muon")

@@ -79,16 +79,16 @@ def test_the_numbers_that_a_person_watches() -> None:
 def test_compiling_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    clock = Clock(500, lambda: now[0] / 10)
+    clock = Clock(50_000, lambda: now[0] / 10)
     with apart():
         now[0] += 90.0
     now[0] += 8.0
     with clock.paused():  # an evaluation
         now[0] += 30.0
     now[0] += 2.0
-    assert clock.window(520, 100)["tokens_per_second"] == pytest.approx(20 * 100 / 10)
+    assert clock.window(52_000)["tokens_per_second"] == pytest.approx(20 * 100 / 10)
     now[0] += 5.0
-    timing = clock.window(530, 100)
+    timing = clock.window(53_000)
     assert timing["tokens_per_second"] == pytest.approx(200) and timing["data_wait"] == pytest.approx(0.1)
 
 

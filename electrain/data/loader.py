@@ -1,7 +1,7 @@
 """From a step's number to its batches. The loader has no state: any step can be asked for, on any process."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +20,7 @@ class Loader:
 
     Slot step * batch + position of the run is row `permutation(slot % rows)` of epoch slot // rows; each epoch has its
     own permutation, named by (seed, epoch). A split smaller than what is asked of it is read again in another order.
+    A run that grows sets `before`, in place of step * batch, and `shorter`.
 
     batch:       rows of a step over all processes; accumulate must divide it, and leave each process a row (UserError)
     seed:        of the order and of every row's randomness (Batch.key)
@@ -28,6 +29,8 @@ class Loader:
     rank, ranks: this process, and how many there are; each takes a contiguous part of every micro-batch, so that a
                  micro-batch holds the same rows however many processes there are; the parts differ by a row at most
     waited:      seconds that consumers of `stream` have waited for data
+    before:      slots before a step; what lies between two steps is the rows of the first, whole micro-batches
+    shorter:     a step, and the loader of the steps before it
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Loader:
         self.packing, self.vocab = packing, vocab
         self.batch, self.seed, self.accumulate, self.rank, self.ranks = batch, seed, accumulate, rank, ranks
         self.reader, self.waited = reader, 0.0
+        self.before: Callable[[int], int] = lambda step: step * batch
+        self.shorter: tuple[int, Loader] | None = None
         self._plain = np.ones(vocab.size, np.bool_)  # by id: not a special token
         self._plain[list(vocab.special)] = False
 
@@ -64,7 +69,7 @@ class Loader:
         """The numbers of this process's rows in a step, int64, in order; and the epoch in which each is read."""
         if step < 0:
             raise ValueError(f"step {step}")
-        slots = step * self.batch + self._positions()
+        slots = self.before(step) + self._positions(step)
         epochs = slots // self.packing.rows
         out = np.empty_like(slots)
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
@@ -74,6 +79,8 @@ class Loader:
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of this process in a step. UserError if the data holds ids beyond the vocabulary."""
+        if self.shorter is not None and step < self.shorter[0]:
+            return self.shorter[1].step(step)
         rows, epochs = self.rows(step)
         ids, segments, real = self.packing.take(rows)
         try:
@@ -83,10 +90,10 @@ class Loader:
                 f"the data holds token id {int(ids.max())}, but the vocabulary has {self.vocab.size}: the token files "
                 "are damaged or of another tokenizer; run electrain prepare again"
             ) from error
-        keys = row_keys(self.seed, step, torch.from_numpy(self._positions()))
+        keys = row_keys(self.seed, step, torch.from_numpy(self._positions(step)))
         whole = [*(torch.from_numpy(array) for array in (ids, segments, real, maskable)), keys]
         beside = [] if self.reader is None else [torch.from_numpy(array) for array in self.reader.take(rows, epochs)]
-        cut = zip(*(tensor.chunk(self.accumulate) for tensor in whole + beside), strict=True)
+        cut = zip(*(tensor.chunk(self._micro(step)) for tensor in whole + beside), strict=True)
         return [Batch(*parts[: len(whole)], extra=parts[len(whole) :]) for parts in cut]
 
     def stream(self, steps: Iterable[int], device: torch.device | str | None = None) -> Iterator[list[Batch]]:
@@ -116,7 +123,11 @@ class Loader:
                 one = next(coming, None)
                 yield batches
 
-    def _positions(self) -> np.ndarray:
+    def _micro(self, step: int) -> int:
+        """Micro-batches of a step."""
+        return (self.before(step + 1) - self.before(step)) * self.accumulate // self.batch
+
+    def _positions(self, step: int) -> np.ndarray:
         size = self.batch // self.accumulate
         part = np.arange(size * self.rank // self.ranks, size * (self.rank + 1) // self.ranks, dtype=np.int64)
-        return (size * np.arange(self.accumulate, dtype=np.int64)[:, None] + part).ravel()
+        return (size * np.arange(self._micro(step), dtype=np.int64)[:, None] + part).ravel()

@@ -38,7 +38,7 @@ def _stage(run: Run, chosen: Plan, links: Links) -> list[str | Table]:
         for kind in kinds
     }
     machines = f"{links.machines} machine{'s' if links.machines > 1 else ''}"
-    tokens = run.steps * run.batch * run.length
+    tokens = run.tokens(run.steps)
     return [
         f"{run.recipe or 'run'} on {links.devices:,} {links.gpu.name.upper()} in {machines}: {run.steps:,} steps of "
         f"{run.batch:,} rows of {run.length} tokens, {tokens / 1e9:,.3g} billion tokens",

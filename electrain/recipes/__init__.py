@@ -7,10 +7,13 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from electrain.errors import UserError
+from electrain.optim.adam import Adam
+from electrain.optim.muon import Muon
 from electrain.recipes.sizes import Size
 from electrain.run import Run
 
@@ -58,6 +61,15 @@ def sized(function: Callable[..., Run], size: Size) -> Run:
     if "size" not in inspect.signature(function).parameters:
         raise UserError(f"the recipe {function.__name__} comes in one size: its function takes no size; choose another")
     return function(size=size)
+
+
+def optimized(run: Run, name: str) -> Run:
+    """A run, and the stages before it, with another optimizer: adam or muon. UserError if it has one of its own."""
+    adam = run.optim.adam if isinstance(run.optim, Muon) else run.optim
+    if not isinstance(adam, Adam):
+        raise UserError(f"the recipe {run.recipe} has an optimizer of its own; leave out --optimizer")
+    first = run.first and optimized(run.first, name)
+    return replace(run, optim=Muon(adam) if name == "muon" else adam, first=first)
 
 
 def load_file(path: Path) -> ModuleType:

@@ -61,6 +61,7 @@ def _run(run: History, number: int) -> dict[str, Any]:
         "symbol": look.symbol,
         "tokens": [start.tokens, run.tokens],
         "operations": [start.operations, operations] if known else None,
+        "grown": None if run.grown is None else [_numbers(column) for column in run.grown],
         "hours": [start.hours, _numbers(steps[at]), _numbers(hours[at])],
         "train": _series(run.lines.train),
         "eval": _series(run.lines.eval),

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from electrain.errors import UserError
+from electrain.growth import Growth
 from electrain.lock import holder
 from electrain.report import lines, recorded
 from electrain.report.lines import Columns, Lines
@@ -49,8 +50,22 @@ class History:
 
     @property
     def tokens(self) -> int:
-        """Tokens of a step."""
+        """Tokens of a whole update."""
         return int(self.recorded.setting("batch")) * int(self.recorded.setting("length"))
+
+    @cached_property
+    def grown(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]] | None:
+        """Of a run whose updates grow: steps, and how many whole updates were read before each; otherwise None."""
+        run = self.recorded.run
+        if run is None or run.growth == Growth():
+            return None
+        steps = sorted({*np.linspace(0, run.steps, 101).round().astype(int).tolist(), self.lines.step})
+        whole = [run.growth.before(min(step, run.steps), run.steps, run.batch) / run.batch for step in steps]
+        return np.array(steps, np.float64), np.array(whole)
+
+    def whole(self, step: int | float | Float[np.ndarray, " n"]) -> Any:
+        """Whole updates before a step. (Those of short rows count by their tokens, which cost a little less.)"""
+        return step if self.grown is None else np.interp(step, *self.grown)
 
     @cached_property
     def hours(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
@@ -63,7 +78,7 @@ class History:
         if not known.any():
             return np.array([0.0]), np.array([0.0])
         speed = np.where(known, speed, np.median(speed[known]))
-        spent = np.diff(steps, prepend=0.0) * self.tokens / speed / 3600
+        spent = np.diff(self.whole(steps), prepend=0.0) * self.tokens / speed / 3600
         return np.append(0.0, steps), np.append(0.0, spent.cumsum())
 
     @cached_property
@@ -71,15 +86,12 @@ class History:
         """What the stages before it have spent."""
         if (past := self.before) is None:
             return Start()
-        own, earlier = past.recorded.operations, past.start
-        spent = None if own is None or earlier.operations is None else earlier.operations + own * past.lines.step
-        tokens = earlier.tokens + past.lines.step * past.tokens
-        return Start(tokens, spent, earlier.hours + float(past.hours[1][-1]))
+        return past.spent
 
     @property
     def spent(self) -> Start:
         """What it has spent up to its last line, stages before counted in."""
-        step, own, earlier = self.lines.step, self.recorded.operations, self.start
+        step, own, earlier = float(self.whole(self.lines.step)), self.recorded.operations, self.start
         operations = None if own is None or earlier.operations is None else earlier.operations + own * step
         return Start(earlier.tokens + step * self.tokens, operations, earlier.hours + float(self.hours[1][-1]))
 

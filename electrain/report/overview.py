@@ -103,7 +103,8 @@ def _parameters(said: recorded.Recorded) -> str:
 def _operations(run: History) -> str:
     if run.recorded.operations is None:
         return ""
-    return f"{run.recorded.operations:.3g} a step, {run.recorded.operations * run.steps:.3g} in all (2mnk a product)"
+    whole = run.recorded.operations * float(run.whole(run.steps))
+    return f"{run.recorded.operations:.3g} a whole update, {whole:.3g} in all (2mnk a product)"
 
 
 def _differences(said: recorded.Recorded) -> Html | None:

@@ -17,20 +17,22 @@
   radio = radio || controls.querySelector("input[name=x]:checked");
   if (radio) { radio.checked = true; axis = radio.value; } else { axis = "steps"; }
 
-  function hoursAt(run, step) { // between two lines of the log the time runs evenly
-    const [before, steps, hours] = run.hours;
+  function between(steps, values, step) { // two that are known it goes evenly
     let low = 0, high = steps.length - 1;
     if (high < 1) return null;
     while (high - low > 1) { const mid = (low + high) >> 1; if (steps[mid] <= step) low = mid; else high = mid; }
     const share = (step - steps[low]) / (steps[high] - steps[low]);
-    return before + hours[low] + Math.min(share, 1) * (hours[high] - hours[low]);
+    return values[low] + Math.min(share, 1) * (values[high] - values[low]);
   }
 
   function place(run, step) {
     if (axis === "steps") return step;
-    if (axis === "hours") return hoursAt(run, step);
-    const line = run[axis];
-    return line === null ? null : line[0] + line[1] * step;
+    if (axis === "hours") {
+      const [before, steps, hours] = run.hours, own = between(steps, hours, step);
+      return own === null ? null : before + own;
+    }
+    const line = run[axis], whole = run.grown ? between(...run.grown, step) : step;
+    return line === null ? null : line[0] + line[1] * whole;
   }
 
   function traces(plot) {

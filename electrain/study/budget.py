@@ -75,9 +75,9 @@ def complete(run: Run, size: Size, data: Path) -> Run:
 
 
 def step_cost(run: Run, data: Path, vocab: Vocab) -> float:
-    """Operations of one step of a run, the stages before it left out."""
+    """Operations of one step of a run (the mean, where updates grow), the stages before it left out."""
     system = run.system.resolve(Planned(data, vocab, run.first))
-    return count(replace(run, system=system, first=None), vocab.size).plain_total.step
+    return count(replace(run, system=system, first=None), vocab.size).plain_total.run / run.steps
 
 
 def operations(run: Run, data: Path, vocab: Vocab) -> float:

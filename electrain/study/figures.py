@@ -100,7 +100,7 @@ def counted(run: Run, out: Path) -> dict[str, Any]:
     """Steps, tokens, speed and replaced share, from the logs of a run and of the stages before it."""
     lines = _log(out)
     trained = [line for line in lines if line["kind"] == "train"]
-    tokens = run.steps * run.batch * run.length
+    tokens = run.tokens(run.steps)
     speed = statistics.median(line["tokens_per_second"] for line in trained)
     steps, seconds = run.steps, tokens / speed
     if run.first is not None:

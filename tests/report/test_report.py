@@ -121,7 +121,7 @@ def test_the_page_holds_what_the_logs_hold(runs: Path, tmp_path: Path) -> None:
         assert words in page.words
     # 40 steps of 8 rows of 16 tokens, at the operations that flops.py counts
     one = page.data["runs"][0]
-    assert one["tokens"] == [0, 128] and one["operations"][1] > 1e6
+    assert one["tokens"] == [0, 128] and one["grown"] is None and one["operations"][1] > 1e6
     assert "5,120" in page.words
     # Everything that was measured is drawn, and nothing else: no temperature here, no discriminator in BERT alone.
     drawn = {plot["lines"][0]["metric"] for plot in page.data["panels"]}
