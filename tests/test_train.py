@@ -20,6 +20,7 @@ from electrain.data.shards import Shards
 from electrain.encoders.bert import Bert
 from electrain.errors import Stopped, UserError
 from electrain.hub.source import Folders
+from electrain.loading import held_out
 from electrain.optim.adam import Adam
 from electrain.run import Record, Run
 from electrain.system import System
@@ -360,7 +361,7 @@ def test_an_evaluation_repeats_itself_and_changes_nothing(data: Path) -> None:
     system = ELECTRA.build(VOCAB)
     before = {name: tensor.clone() for name, tensor in system.state_dict().items()}
     shards = Shards.open(data, "validation")
-    loader = train._loader(RUN, shards, Folders(data), RUN.eval_rows, seed=0)
+    loader = held_out(RUN, shards, Folders(data))
     one, two = (train.evaluate(system, loader, RUN, torch.float32, torch.device("cpu"), 0.5) for _ in range(2))
     assert one == two and system.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in system.state_dict().items())

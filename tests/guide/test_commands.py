@@ -151,7 +151,7 @@ def options() -> frozenset[str]:
     """Every option of every verb and script."""
     words = [[verb] for verb in cli.VERBS if verb not in ("pretrain", "plan", "flops", "finetune", "study", "recipes")]
     words += [["pretrain", name] for name in RECIPES] + [["plan", "electra_base"], ["flops", "electra_base"]]
-    words += [["finetune", "mrpc"], ["study", "ladder"]]
+    words += [["finetune", "mrpc"], ["study", "ladder"], ["pretrain", "electra", "--optimizer", "muon"]]
     found: set[str] = set()
     for call in words:
         done = _help(call)
