@@ -12,6 +12,7 @@ from rich.table import Table
 
 from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.finetune.card import card
 from electrain.finetune.export import to_transformers
@@ -115,7 +116,7 @@ def _judge(task: Task, fitted: Fitted, model: Opened, how: Finetune, seed: int, 
 
 def longest(encoder: Encoder) -> int:
     """Positions of an encoder; 512 where it does not say."""
-    return encoder.config.positions if isinstance(encoder.config, Bert.Config) else 512
+    return encoder.config.positions if isinstance(encoder.config, Bert.Config | Modern.Config) else 512
 
 
 def _rows(table: Table, name: str, summary: dict[str, Any]) -> None:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import electrain.hub.modernbert as modernbert
 from electrain import __version__
-from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.finetune.heads import Classifier, Regressor, Tagger
 from electrain.finetune.model import Tuned
 from electrain.finetune.squad.head import SpanHead
 from electrain.finetune.squad.saved import PREFIX
 from electrain.finetune.task import Head, Task
 from electrain.hub.folder import MARK, quiet, whole
-from electrain.hub.weights import electra_config, modules_of, parameters_of, split
+from electrain.hub.weights import electra_config, known, modules_of, parameters_of, split
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -42,15 +43,21 @@ def to_transformers(
 ) -> bool:
     """Write config.json, model.safetensors (float32), the tokenizer and README.md; returns whether it could.
 
-    A BERT is written as the ELECTRA that computes the same. False, with a line that says so, for an encoder that
-    transformers does not know.
+    A BERT is written as the ELECTRA that computes the same. False, with a line that says so, for an encoder or a head
+    that transformers does not know.
     """
     encoder = model.encoder
-    if not isinstance(encoder, Bert):
+    form = form_of(model.head, task, isinstance(encoder, Modern))
+    if form is None:
+        say(f"{out}: transformers has no linear head over a ModernBERT; only the results are kept")
+        return False
+    if not known(encoder):
         say(f"{out}: transformers has no such encoder ({type(encoder).__name__}); only the results are kept")
         return False
-    form = form_of(model.head, task)
-    config = electra_config(encoder.config, vocab)
+    if isinstance(encoder, Modern):
+        config = modernbert.config_of(encoder.config, vocab)
+    else:
+        config = electra_config(encoder.config, vocab)
     config.architectures = [form.kind]
     for name, value in form.extra.items():
         setattr(config, name, value)
@@ -58,7 +65,7 @@ def to_transformers(
     for names, parameter in parameters_of([*modules_of(encoder, "electra"), *form.modules]):
         weights |= split(names, parameter)
     if isinstance(model.head, Regressor):  # so that numbers come out in the user's unit
-        (at,), _ = form.modules[-1]
+        (at,), _ = form.modules[-1]  # the last layer
         low, high = task.unit
         weights[f"{at}.weight"] *= high - low
         weights[f"{at}.bias"] = low + (high - low) * weights[f"{at}.bias"]
@@ -73,30 +80,38 @@ def to_transformers(
     return True
 
 
-def form_of(head: Head, task: Task) -> Form:
-    """How a head is written.
+def form_of(head: Head, task: Task, modern: bool) -> Form | None:
+    """How a head over a BERT or a modern encoder is written; None for a linear head over a modern one.
 
-    Of sentence tasks ElectraForSequenceClassification; with the paper's linear head ElectraForTokenClassification,
-    whose logits at [CLS] are the answer. A span head is no class of transformers: its weights stand beside an
-    ElectraModel's, under "qa." and our own names, and `electrain.finetune.squad.saved.load` reads them.
+    Of sentence tasks ElectraForSequenceClassification or ModernBertForSequenceClassification; with the paper's linear
+    head ElectraForTokenClassification, whose logits at [CLS] are the answer. A span head is no class of transformers:
+    its weights stand beside an ElectraModel's or a ModernBertModel's, under "qa." and our own names, and
+    `electrain.finetune.squad.saved.load` reads them.
     """
+    family = "ModernBert" if modern else "Electra"
     named: dict[str, Any] = {
         "id2label": dict(enumerate(task.labels)),
         "label2id": {label: number for number, label in enumerate(task.labels)},
     }
-    if isinstance(head, Tagger):
-        return Form("ElectraForTokenClassification", [(("classifier",), head.out)], named)
-    if isinstance(head, Classifier | Regressor):
-        if isinstance(head, Regressor):
-            named = {"num_labels": 1, "problem_type": "regression"}
-        reader = head.reader
-        if reader.dense is None:
-            return Form("ElectraForTokenClassification", [(("classifier",), reader.out)], named)
-        modules: list[tuple[tuple[str, ...], nn.Module]] = [
-            (("classifier.dense",), reader.dense),
-            (("classifier.out_proj",), reader.out),
-        ]
-        return Form("ElectraForSequenceClassification", modules, named)
     if isinstance(head, SpanHead):
-        return Form("ElectraModel", [((PREFIX.rstrip("."),), head)], {})
-    raise TypeError(f"no form for {type(head).__name__}")
+        return Form(f"{family}Model", [((PREFIX.rstrip("."),), head)], {})
+    if isinstance(head, Regressor):
+        named = {"num_labels": 1, "problem_type": "regression"}
+    if isinstance(head, Classifier | Regressor):
+        kind, reader = f"{family}ForSequenceClassification", head.reader
+    elif isinstance(head, Tagger):
+        kind, reader = f"{family}ForTokenClassification", head
+    else:
+        raise TypeError(f"no form for {type(head).__name__}")
+    if modern:
+        if reader.dense is None:
+            return None
+        modules: list[tuple[tuple[str, ...], nn.Module]] = [
+            (("head.dense",), reader.dense),
+            (("head.norm",), reader.norm),
+            (("classifier",), reader.out),
+        ]
+        return Form(kind, modules, {**named, "classifier_pooling": "cls", "classifier_dropout": reader.dropout})
+    if reader.dense is None:
+        return Form("ElectraForTokenClassification", [(("classifier",), reader.out)], named)
+    return Form(kind, [(("classifier.dense",), reader.dense), (("classifier.out_proj",), reader.out)], named)

@@ -15,18 +15,26 @@ Kind = Literal["dense", "linear"]
 IGNORE = -100  # cross-entropy's own mark of a place without a target
 
 
+def hidden_layer(encoder: Encoder) -> tuple[nn.Linear, nn.Module]:
+    """A dense layer before a head's last one, and the LayerNorm behind its GELU where the encoder's heads have one."""
+    bias = encoder.head_bias
+    norm = nn.LayerNorm(encoder.width, eps=encoder.norm_eps, bias=bias) if encoder.verdict_norm else nn.Identity()
+    return nn.Linear(encoder.width, encoder.width, bias=bias), norm
+
+
 @final
 class Reader(nn.Module):
     """From the vector at [CLS] to k numbers.
 
-    "dense":  dropout, linear, GELU, dropout, linear: ElectraClassificationHead of transformers, weight for weight
+    "dense":  dropout, linear, GELU, dropout, linear: ElectraClassificationHead of transformers, weight for weight; over
+              a modern encoder with a LayerNorm after GELU, as in ModernBertForSequenceClassification
     "linear": dropout, linear: the head that ELECTRA's paper describes
     """
 
     def __init__(self, encoder: Encoder, out: int, dropout: float, kind: Kind):
         super().__init__()
         self.dropout = dropout
-        self.dense = nn.Linear(encoder.width, encoder.width) if kind == "dense" else None
+        self.dense, self.norm = hidden_layer(encoder) if kind == "dense" else (None, nn.Identity())
         self.out = nn.Linear(encoder.width, out)
         for module in (self.dense, self.out):
             if module is not None:
@@ -36,7 +44,7 @@ class Reader(nn.Module):
         """Logits in float32."""
         x = dropout(hidden[:, 0], self.dropout, drop, SITE)
         if self.dense is not None:
-            x = dropout(F.gelu(self.dense(x)), self.dropout, drop, SITE + 1)
+            x = dropout(self.norm(F.gelu(self.dense(x))), self.dropout, drop, SITE + 1)
         return self.out(x).float()
 
 
@@ -78,7 +86,10 @@ class Regressor(Head):
 
 @final
 class Tagger(Head):
-    """One of k classes a token: dropout, linear (ElectraForTokenClassification); targets (b, t), `ignore` elsewhere.
+    """One of k classes a token; targets (b, t), `ignore` elsewhere.
+
+    Dropout, linear (ElectraForTokenClassification); over a modern encoder linear, GELU and LayerNorm before them
+    (ModernBertForTokenClassification).
 
     A row's loss is its summed cross-entropy over the batch's mean number of targets, of rows that have any. So the mean
     over these rows is the mean over the batch's targets, which transformers takes: every word weighs the same, however
@@ -90,13 +101,16 @@ class Tagger(Head):
     def __init__(self, encoder: Encoder, classes: int, dropout: float):
         super().__init__()
         self.dropout = dropout
+        self.dense, self.norm = hidden_layer(encoder) if encoder.verdict_norm else (None, nn.Identity())
         self.out = nn.Linear(encoder.width, classes)
-        encoder.start(self.out)
+        for module in (self.dense, self.out):
+            if module is not None:
+                encoder.start(module)
 
     def forward(
         self, hidden: Float[Tensor, "b t d"], batch: Batch, target: Shaped[Tensor, "b t"], drop: Drop | None
     ) -> Float[Tensor, " b"]:
-        logits = self.out(dropout(hidden, self.dropout, drop, SITE)).float()
+        logits = self.out(dropout(self._read(hidden), self.dropout, drop, SITE)).float()
         target = target.long()
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none", ignore_index=IGNORE)
         count = (target != IGNORE).sum(1)
@@ -104,4 +118,7 @@ class Tagger(Head):
 
     def predict(self, hidden: Float[Tensor, "b t d"], batch: Batch) -> tuple[Tensor, ...]:
         """Logits (b, t, k), float32."""
-        return (self.out(hidden).float(),)
+        return (self.out(self._read(hidden)).float(),)
+
+    def _read(self, hidden: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        return hidden if self.dense is None else self.norm(F.gelu(self.dense(hidden)))

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from electrain.batch import Batch
 from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.finetune.task import Head
 from electrain.randomness import Stream, drop
 from electrain.vocab import Vocab
@@ -47,10 +48,12 @@ def plain(encoder: Encoder) -> Encoder:
 
 
 def copied(encoder: Encoder, vocab: Vocab, dropout: float) -> Encoder:
-    """A copy of an encoder with its weights, and with this dropout (of attention too) where it is ours."""
+    """A copy of an encoder with its weights, and with this dropout (of attention too where it has one)."""
     config = encoder.config
     if isinstance(config, Bert.Config):
         config = replace(config, dropout=dropout, attention_dropout=dropout)
+    elif isinstance(config, Modern.Config):
+        config = replace(config, dropout=dropout)
     made = config.build(vocab)
     made.load_state_dict(encoder.state_dict())
     return made

@@ -30,7 +30,7 @@ class Finetune:
     """Fine-tune a pre-trained encoder on a task, and judge it. On a folder with results in it, go on from there."""
 
     model: str
-    """A run's folder, or a folder or Hub name that transformers loads as an ELECTRA or a BERT."""
+    """A run's folder, or a folder or Hub name that transformers loads as an ELECTRA, BERT or ModernBERT."""
     out: Path
     """Folder of the results: OUT/TASK/results.jsonl, summary.json, a folder for every seed."""
     data: str = ""

@@ -90,8 +90,8 @@ def as_logit(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if name not in two} | made
 
 
-def config_of(config: Modern.Config, vocab: Vocab, head: MlmHead | RtdHead) -> "ModernBertConfig":
-    """Our sizes as transformers writes them."""
+def config_of(config: Modern.Config, vocab: Vocab, head: MlmHead | RtdHead | None = None) -> "ModernBertConfig":
+    """Our sizes as transformers writes them, with the labels of verdicts where the head gives them."""
     from transformers import ModernBertConfig
 
     rope = dict(zip(_KINDS, (config.theta, config.local_theta), strict=True))

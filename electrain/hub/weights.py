@@ -43,7 +43,7 @@ class Model(NamedTuple):
 def parts(system: Pretraining) -> dict[Part, Model]:
     """What a system can be exported as. Empty where its encoder is none that transformers knows."""
     found: dict[Part, Model] = {}
-    if _known(system.encoder):
+    if known(system.encoder):
         head = getattr(getattr(system, "objective", None), "head", None)
         if isinstance(head, RtdHead):
             found["discriminator"] = Model(system.encoder, head)
@@ -52,12 +52,13 @@ def parts(system: Pretraining) -> dict[Part, Model]:
         generator = getattr(getattr(system, "corruptor", None), "generator", None)
         if isinstance(generator, Generator):
             encoder = generator.encoder if generator.encoder is not None else system.encoder
-            if _known(encoder):
+            if known(encoder):
                 found["generator"] = Model(encoder, generator.head)
     return found
 
 
-def _known(encoder: Encoder | None) -> TypeGuard[Bert | Modern]:
+def known(encoder: Encoder | None) -> TypeGuard[Bert | Modern]:
+    """Whether transformers has an encoder that computes the same."""
     return isinstance(encoder, Bert) or modernbert.fits(encoder)
 
 

@@ -12,6 +12,7 @@ from electrain.optim.adam import Adam, adamw
 from electrain.optim.base import Optim
 
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
+_BELOW = ("encoder.embeddings.", "encoder.project.")  # what the first layer reads
 _GROUPS = 2  # of a level: decayed, and not decayed
 
 
@@ -20,9 +21,9 @@ _GROUPS = 2  # of a level: decayed, and not decayed
 class Layerwise(Optim):
     """AdamW over an encoder (`encoder.layers.N` are its layers) and the head on top of it.
 
-    The head learns at the full rate, the last layer at `decay` times it, each layer below at `decay` times the one
-    above, the embeddings lowest of all. (The official code applies the decay twice between the head and the last layer:
-    its issue 51. Ours does not.)
+    The head learns at the full rate, the last layer (and a norm behind it) at `decay` times it, each layer below at
+    `decay` times the one above, the embeddings lowest of all. (The official code applies the decay twice between the
+    head and the last layer: its issue 51. Ours does not.)
     """
 
     adam: Adam = field(default_factory=Adam)
@@ -35,8 +36,12 @@ class Layerwise(Optim):
         named = list(model.named_parameters())
         top = 2 + max((int(found[1]) for name, _ in named if (found := _LAYER.match(name))), default=-1)
         for name, parameter in named:
-            layer = _LAYER.match(name)
-            level = int(layer[1]) + 1 if layer else 0 if name.startswith("encoder.") else top
+            if layer := _LAYER.match(name):
+                level = int(layer[1]) + 1
+            elif name.startswith(_BELOW):
+                level = 0
+            else:
+                level = top - 1 if name.startswith("encoder.") else top
             levels.setdefault(level, []).append((name, parameter))
         optimizer = adamw((self.adam, part) for part in levels.values())
         for number, level in enumerate(levels):

@@ -3,14 +3,16 @@
 import pytest
 import torch
 
+from electrain.encoders.base import Encoder
+from electrain.encoders.modern import Modern
 from electrain.finetune.model import Tuned
 from electrain.optim.adam import Adam
 from electrain.optim.layerwise import Layerwise
-from tests.finetune.toy import Yes, encoder
+from tests.finetune.toy import VOCAB, Yes, encoder
 
 
-def rates(decay: float) -> dict[str, float]:
-    inner = encoder()
+def rates(decay: float, inner: Encoder | None = None) -> dict[str, float]:
+    inner = inner or encoder()
     model = Tuned(inner, Yes(inner, 0.1))
     optim = Layerwise(Adam(lr=1e-3, warmup=0, schedule="constant"), decay)
     optimizer = optim.build(model)
@@ -29,6 +31,17 @@ def test_the_last_layer_is_not_decayed_twice() -> None:
     assert found["encoder.layers.0.down.weight"] == pytest.approx(0.64e-3)
     assert found["encoder.embeddings.tokens.weight"] == pytest.approx(0.512e-3)
     assert found["encoder.project.weight"] == pytest.approx(0.512e-3)
+
+
+def test_a_modern_encoder_s_closing_norm_learns_with_its_last_layer() -> None:
+    sizes = Modern.Config(layers=3, hidden=32, ffn=24, heads=2, embedding=16, positions=64)
+    found = rates(0.5, sizes.build(VOCAB))
+    assert found["head.out.weight"] == 1e-3
+    assert found["encoder.norm.weight"] == found["encoder.layers.2.attention_norm.weight"] == 0.5e-3
+    assert found["encoder.layers.1.up.weight"] == 0.25e-3
+    assert found["encoder.layers.0.attention.qkv.weight"] == 0.125e-3
+    below = ("encoder.embeddings.tokens.weight", "encoder.embeddings.norm.weight", "encoder.project.weight")
+    assert {found[name] for name in below} == {0.0625e-3}
 
 
 def test_decay_of_one_is_one_rate_for_all() -> None:

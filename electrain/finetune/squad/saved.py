@@ -1,6 +1,7 @@
-"""A fine-tuned SQuAD model, read back: an ElectraModel's weights, and the span head's beside them."""
+"""A fine-tuned SQuAD model, read back: weights of an ElectraModel or a ModernBertModel, and the span head's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError, reason
 from electrain.finetune.model import Tuned
 from electrain.finetune.squad.head import Answerability, SpanHead
-from electrain.hub.load import encoder_config_of
+from electrain.hub.load import bert_at, encoder_config_of
 from electrain.hub.weights import modules_of, parameters_of
 from electrain.vocab import Vocab
 
@@ -34,7 +35,8 @@ def load(folder: str | Path) -> tuple[Tuned, Vocab]:
     own = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
     if not own:
         raise UserError(f"{folder}: holds no span head; fine-tune on squad or squad2")
-    vocab = vocab_of(load_tokenizer(folder))
+    # The table of a published model may be padded.
+    vocab = replace(vocab_of(load_tokenizer(folder)), size=bert_at(folder).vocab_size)
     encoder = encoder_config_of(folder).build(vocab)
     answerable = any(name.startswith("answerability.") for name in own)
     head = SpanHead(encoder, Answerability(encoder) if answerable else None)
