@@ -172,7 +172,8 @@ def _export(args: Sequence[str]) -> None:
     if chosen.code is not None:
         load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
-    made = export(chosen.run, chosen.out, part=part, checkpoint=chosen.checkpoint, name=chosen.push_to_hub)
+    name = chosen.push_to_hub
+    made = export(chosen.run, chosen.out, part, chosen.checkpoint, name, average=chosen.average)
     print(f"exported: {made}")
     if chosen.push_to_hub:
         print(f"on the Hub: {push(made, chosen.push_to_hub)}")

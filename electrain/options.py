@@ -58,6 +58,8 @@ class Export:
     """Which network; auto takes the one that the run is for."""
     checkpoint: str = "latest"
     """latest, best (lowest held-out loss), or a step."""
+    average: int = 1
+    """Mean of the weights of so many checkpoints, that one the last of them (train with --keep as many)."""
     push_to_hub: str = ""
     """Also upload to this name on the Hugging Face Hub, as the user who is logged in."""
     code: Path | None = None

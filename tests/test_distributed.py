@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from electrain import checkpoint
+from electrain import checkpoint, sharded
+from electrain.hub.average import load_mean
 from electrain.hub.export import checkpoint_of
 from electrain.run import Record
 from tests.processes import ROOT, Job, finish, start
@@ -126,6 +127,14 @@ def test_parts_are_checked_like_everything_else(data: Path, tmp_path: Path) -> N
     job = Job(str(data), str(tmp_path), ["electra"], "fsdp", steps=24)
     trained(job, 2)
     out = tmp_path / "electra"
+    several = checkpoint.listed(out)
+    system = Record.load(out).run.system.build(VOCAB)
+    load_mean(system, several)  # and parts of several checkpoints make one mean
+    one, other = (torch.empty_like(system.encoder.tokens.weight) for _ in several)
+    for into, path in zip((one, other), several, strict=True):
+        sharded.read(path / "parts", {"encoder.embeddings.tokens.weight": into}, None)
+    torch.testing.assert_close(system.encoder.tokens.weight.detach(), (one + other) / 2, rtol=0, atol=1e-8)
+    assert not torch.equal(one, other)
     file = sorted((last(out) / "parts").glob("*.safetensors"))[0]
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

@@ -48,7 +48,8 @@ class Facts:
     """What a card says.
 
     name:     what the examples load: the Hub name, or a word in its place
-    metrics:  the last held-out figures at or before the exported step, and that step; None where there were none
+    steps:    those whose weights this is the mean of; mostly one
+    metrics:  the last held-out figures at or before the last of them, and that step; None where there were none
     sources:  None where the data folder could not be read any more
     """
 
@@ -58,8 +59,8 @@ class Facts:
     parameters: int
     sizes: str
     recipe: str
-    step: int
-    steps: int
+    steps: tuple[int, ...]
+    of_steps: int
     batch: int
     length: int
     seed: int
@@ -73,7 +74,7 @@ class Facts:
     versions: dict[str, str]
 
     @staticmethod
-    def of(run_dir: Path, record: Record, model: Model, part: Part, step: int, name: str) -> "Facts":
+    def of(run_dir: Path, record: Record, model: Model, part: Part, steps: tuple[int, ...], name: str) -> "Facts":
         """Gathered from a run's folder and, where it is still there, from its data's manifest."""
         manifest = _manifest(record)
         run, config = record.run, model.encoder.config
@@ -86,13 +87,13 @@ class Facts:
             sizes=f"{config.layers} layers, hidden {config.hidden}, feed-forward {config.ffn}, {config.heads} heads, "
             f"embeddings {config.embedding}, {config.positions} positions",
             recipe=run.recipe,
-            step=step,
-            steps=run.steps,
+            steps=steps,
+            of_steps=run.steps,
             batch=run.batch,
             length=run.length,
             seed=run.seed,
             command=record.command,
-            metrics=_metrics(run_dir / "metrics.jsonl", step),
+            metrics=_metrics(run_dir / "metrics.jsonl", steps[-1]),
             sources=manifest.sources if manifest else None,
             documents=sum(shard.documents for shard in shards),
             tokens=sum(shard.tokens for shard in shards),
@@ -131,7 +132,7 @@ def card(facts: Facts) -> str:
             "",
             "## Training",
             "",
-            f"Step {facts.step:,} of {facts.steps:,}; {facts.batch} rows of {facts.length} tokens a step; "
+            f"{_steps(facts)} of {facts.of_steps:,}; {facts.batch} rows of {facts.length} tokens a step; "
             f"seed {facts.seed}.",
             *_repeat(facts.command),
             "",
@@ -149,6 +150,13 @@ def card(facts: Facts) -> str:
             "",
         ]
     )
+
+
+def _steps(facts: Facts) -> str:
+    if len(facts.steps) == 1:
+        return f"Step {facts.steps[0]:,}"
+    before = ", ".join(f"{step:,}" for step in facts.steps[:-1])
+    return f"The mean of the weights of {len(facts.steps)} checkpoints, steps {before} and {facts.steps[-1]:,}"
 
 
 def _manifest(record: Record) -> Manifest | None:
@@ -186,7 +194,14 @@ def _figures(facts: Facts) -> list[str]:
         return ["None were measured up to this step."]
     step, values = facts.metrics
     rows = [f"| {_NAMES.get(name) or markdown(name)} | {value:.4f} |" for name, value in values.items()]
-    return [f"At step {step:,}, on documents kept out of training:", "", "| figure | value |", "|---|---:|", *rows]
+    alone = "" if len(facts.steps) == 1 else " (of that step's weights, not of the mean)"
+    return [
+        f"At step {step:,}{alone}, on documents kept out of training:",
+        "",
+        "| figure | value |",
+        "|---|---:|",
+        *rows,
+    ]
 
 
 def _cell(text: str) -> str:

@@ -9,6 +9,7 @@ from electrain import __version__
 from electrain import checkpoint as checkpoints
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError, reason
+from electrain.hub.average import last_of, load_mean
 from electrain.hub.card import Facts, card
 from electrain.hub.folder import MARK, check, quiet, whole
 from electrain.hub.weights import Part, as_transformers, part_of, parts
@@ -25,6 +26,7 @@ def export(
     checkpoint: str | int = "latest",
     name: str = "",
     warn: Callable[[str], None] = say,
+    average: int = 1,
 ) -> Path:
     """Write a run's model as a folder for transformers, with tokenizer and model card; returns the folder.
 
@@ -32,6 +34,7 @@ def export(
     checkpoint:  "latest", "best" (lowest held-out loss), or a step. (ELECTRA's loss is measured against a generator
                  that gets harder to see through, so that the lowest need not be the best.)
     name:        what the examples on the card load, where it will be on the Hub
+    average:     the mean of the weights of so many checkpoints, that one the last of them
     UserError if the run, the checkpoint or the part is not there, or `out` holds anything but an earlier export.
     """
     run_dir, out = Path(run_dir), Path(out)
@@ -39,25 +42,32 @@ def export(
     record = Record.load(run_dir)
     vocab = vocab_of(load_tokenizer(run_dir / "tokenizer"))
     path = checkpoint_of(run_dir, checkpoint, warn)
+    paths = last_of(run_dir, path, average, record.run.keep, warn)
     system = record.run.system.build(vocab)
-    checkpoints.load_weights(system, path)
+    load_mean(system, paths)
+    steps = tuple(map(checkpoints.step_of, paths))
     usual: tuple[Part, ...] = (*parts(system), "discriminator")
     part = usual[0] if part is None else part
-    facts = Facts.of(
-        run_dir, record, part_of(system, part), part, step=checkpoints.step_of(path), name=name or "FOLDER"
-    )
-    to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts))
+    facts = Facts.of(run_dir, record, part_of(system, part), part, steps=steps, name=name or "FOLDER")
+    to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts), steps)
     return out
 
 
 def to_transformers(
-    system: Pretraining, vocab: Vocab, tokenizer_dir: str | Path, out_dir: str | Path, part: Part, card: str
+    system: Pretraining,
+    vocab: Vocab,
+    tokenizer_dir: str | Path,
+    out_dir: str | Path,
+    part: Part,
+    card: str,
+    steps: tuple[int, ...] = (),
 ) -> None:
     """Write one part of a system as a folder that transformers and sentence-transformers load.
 
     config.json, model.safetensors (float32), the tokenizer, README.md with the text `card`, and the two small files by
-    which SentenceTransformer(folder) takes the mean of the token vectors. UserError if the system has no such part, the
-    tokenizer is not the system's, or `out_dir` holds anything but an earlier export; a folder is whole or not there.
+    which SentenceTransformer(folder) takes the mean of the token vectors. `steps`, of which the weights are (or the
+    mean), are noted in electrain.json. UserError if the system has no such part, the tokenizer is not the system's, or
+    `out_dir` holds anything but an earlier export; a folder is whole or not there.
     """
     model = part_of(system, part)
     tokenizer = load_tokenizer(tokenizer_dir)
@@ -72,7 +82,7 @@ def to_transformers(
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
         _sentence_transformers(folder, model.encoder.config.hidden, model.encoder.config.positions)
-        made = {"part": part, "electrain": __version__, "encoder": asdict(model.encoder.config)}
+        made = {"part": part, "electrain": __version__, "encoder": asdict(model.encoder.config), "steps": steps}
         _write(folder / MARK, made)
 
 

@@ -55,9 +55,10 @@ def harmless(text: str) -> None:
 
 def facts(evil: str) -> Facts:
     return Facts(
-        part="discriminator", family="electra", name="owner/model", parameters=1, sizes="1 layer", recipe=evil, step=1,
-        steps=2, batch=1, length=16, seed=0, command="", metrics=(1, {evil: 0.5}), sources=(Source(evil, 1.0, 1, 1),),
-        documents=1, tokens=1, data_sha256=evil, machine=evil, versions={evil: evil},
+        part="discriminator", family="electra", name="owner/model", parameters=1, sizes="1 layer", recipe=evil,
+        steps=(1,), of_steps=2, batch=1, length=16, seed=0, command="", metrics=(1, {evil: 0.5}),
+        sources=(Source(evil, 1.0, 1, 1),), documents=1, tokens=1, data_sha256=evil, machine=evil,
+        versions={evil: evil},
     )  # fmt: skip
 
 
