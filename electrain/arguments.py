@@ -4,6 +4,24 @@ from collections.abc import Sequence
 
 from electrain.errors import UserError
 
+VERBS: dict[str, str] = {
+    "quickstart": "the whole story on the built-in corpus: prepare, train, evaluate, export, look",
+    "prepare": "turn text into a tokenizer, token files and a manifest",
+    "recipes": "what can be run, a line each",
+    "pretrain": "train a recipe, or go on with a run",
+    "cache": "a frozen generator's proposals, once, for every later run",
+    "finetune": "fine-tune on a task, and judge: GLUE, SQuAD, tagging, your own table",
+    "blimp": "minimal pairs, without fine-tuning",
+    "score": "which words of a text look replaced; or sort candidates",
+    "similarity": "sentence vectors against people's scores, without fine-tuning",
+    "inspect": "a local page: type a text, corrupt it, see what is noticed",
+    "study": "several recipes at equal operations, one table",
+    "report": "one page of one or more runs, for a browser",
+    "export": "a folder that transformers loads",
+    "flops": "parameters, operations and memory of a recipe",
+    "plan": "memory, time and cost of a recipe on many GPUs, computed",
+}
+
 
 def first_as(option: str, args: Sequence[str]) -> Sequence[str]:
     """The arguments, a first one without a name taken for this option."""

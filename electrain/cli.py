@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from electrain import redaction
-from electrain.arguments import alone, first_as, named, one_line
+from electrain.arguments import VERBS, alone, first_as, named, one_line
 from electrain.distributed import rank
 from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.escaping import message
@@ -25,23 +25,6 @@ from electrain.run import Run
 # Booleans take a value; a field that may be None is no verb of its own, but options where the recipe fills it.
 _STYLE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
 _REPEATED = {"inspect": (tyro.conf.UseAppendAction,)}  # verbs whose options that take several are given several times
-
-VERBS: dict[str, str] = {
-    "quickstart": "the whole story on the built-in corpus: prepare, train, evaluate, export, look",
-    "prepare": "turn text into a tokenizer, token files and a manifest",
-    "recipes": "what can be run, a line each",
-    "pretrain": "train a recipe, or go on with a run",
-    "cache": "a frozen generator's proposals, once, for every later run",
-    "finetune": "fine-tune on a task, and judge: GLUE, SQuAD, tagging, your own table",
-    "blimp": "minimal pairs, without fine-tuning",
-    "score": "which words of a text look replaced; or sort candidates",
-    "inspect": "a local page: type a text, corrupt it, see what is noticed",
-    "study": "several recipes at equal operations, one table",
-    "report": "one page of one or more runs, for a browser",
-    "export": "a folder that transformers loads",
-    "flops": "parameters, operations and memory of a recipe",
-    "plan": "memory, time and cost of a recipe on many GPUs, computed",
-}
 
 
 @dataclass(frozen=True)
@@ -129,6 +112,13 @@ def _score(args: Sequence[str]) -> None:
     from electrain.zeroshot.score import score
 
     score(_parse(Score, first_as("--file", args), "score"))
+
+
+def _similarity(args: Sequence[str]) -> None:
+    from electrain.zeroshot.options import Similarity
+    from electrain.zeroshot.similarity import similarity
+
+    print("\n".join(f"written: {path}" for path in similarity(_parse(Similarity, args, "similarity"))))
 
 
 def _inspect(args: Sequence[str]) -> None:
@@ -255,6 +245,7 @@ _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
     "finetune": _finetune,
     "blimp": _blimp,
     "score": _score,
+    "similarity": _similarity,
     "inspect": _inspect,
     "study": _study,
     "report": _report,

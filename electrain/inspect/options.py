@@ -8,8 +8,8 @@ class Inspect:
     """A page on this machine: type a text, see which tokens look replaced, corrupt it and see what is noticed."""
 
     model: tuple[str, ...]
-    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA or a BERT. Given twice, the two
-    stand side by side."""
+    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA, BERT or ModernBERT. Given twice,
+    the two stand side by side."""
     checkpoint: tuple[str, ...] = ()
     """Of a run: latest (the default), best (lowest held-out loss), or a step. Given twice with one model, the two
     stand side by side."""

@@ -8,14 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from electrain import __version__
-from electrain.errors import UserError
 from electrain.hub.opened import opened
 from electrain.progress import Bar
 from electrain.tracking import say
 from electrain.zeroshot.measures import measure, untrained
 from electrain.zeroshot.options import Blimp
 from electrain.zeroshot.pairs import PARADIGMS, read
-from electrain.zeroshot.results import results, save, save_pairs, table
+from electrain.zeroshot.results import folder_of, results, save, save_pairs, table
 
 
 def blimp(how: Blimp) -> list[Path]:
@@ -24,7 +23,7 @@ def blimp(how: Blimp) -> list[Path]:
     A sentence's score is a sum over its tokens, not divided by their number; the pair is decided for the higher one, a
     tie counts half. UserError for pairs that cannot be read, and a model that cannot judge as asked.
     """
-    out = _folder(how)
+    out = folder_of(how.model, how.out, "blimp")
     paradigms = read(how.data)
     there = {paradigm.uid for paradigm in paradigms}
     if missing := sorted(PARADIGMS - there):
@@ -66,18 +65,6 @@ def blimp(how: Blimp) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     files = save(made, about, out, name)
     return [*files, save_pairs(paradigms, scores, out / f"{name}-pairs.jsonl")] if how.pairs else files
-
-
-def _folder(how: Blimp) -> Path:
-    """Where the results go. UserError, before the work is done, if that is not said or cannot be."""
-    if how.out is None:
-        run = Path(how.model).expanduser()
-        if not (run / "run.json").is_file():
-            raise UserError(f"{how.model}: is no run of ours that could hold the results; name a folder with --out")
-        return run / "blimp"
-    if how.out.exists() and not how.out.is_dir():
-        raise UserError(f"--out {how.out}: is a file; choose another --out")
-    return how.out
 
 
 @contextmanager

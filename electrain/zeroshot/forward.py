@@ -47,7 +47,7 @@ def verdicts(
         start, stop, first, last = (field[part] for field in rows)
         ids = filled(texts.ids, start, stop, vocab)
         with where.casting:
-            said = head(_hidden(encoder, ids, stop - start + 2, where)).float().cpu().numpy()
+            said = head(hidden_of(encoder, ids, stop - start + 2, where)).float().cpu().numpy()
         place = (start - 1)[:, None] + np.arange(ids.shape[1])
         judged = (place >= first[:, None]) & (place < last[:, None])
         out[place[judged]] = said[judged]
@@ -98,7 +98,7 @@ def _guessed(
     for part in batches(size, where.tokens, most=where.tokens // 4):
         there = torch.from_numpy(at[part]).to(where.device)
         with where.casting:
-            hidden = _hidden(lm.encoder, ids[part, : size[part][-1]], size[part], where)
+            hidden = hidden_of(lm.encoder, ids[part, : size[part][-1]], size[part], where)
             logits = lm.head(hidden[torch.arange(len(there), device=where.device), there], lm.encoder.tokens.weight)
         logits = logits.float()
         items = asked[bounds[part.start] : bounds[part.stop]]
@@ -150,9 +150,10 @@ def _same(table: Int[np.ndarray, "i c"]) -> tuple[Int[np.ndarray, " u"], Int[np.
     return first[order], rank[which.reshape(-1)]
 
 
-def _hidden(
+def hidden_of(
     encoder: Encoder, ids: Int[np.ndarray, "b t"], size: Int[np.ndarray, " b"], where: Place
 ) -> Float[Tensor, "b t d"]:
+    """Vectors of every place of rows of these sizes, padding left out of attention."""
     # By the sizes: a tokenizer may pad with the token that ends its texts.
     real = torch.from_numpy(np.arange(ids.shape[1]) < size[:, None])
     return encoder(torch.from_numpy(ids).to(where.device).long(), real.to(where.device))

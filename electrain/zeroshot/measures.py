@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from electrain.data.tokenizer import bare
 from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
@@ -17,10 +16,9 @@ from electrain.hub.opened import Lm, Opened, opened
 from electrain.tracking import say
 from electrain.zeroshot.forward import Place, guesses, verdicts
 from electrain.zeroshot.options import By, Device, Dtype
-from electrain.zeroshot.texts import Rows, Texts, distinct, joined, rows
+from electrain.zeroshot.texts import Rows, Texts, distinct, encode, rows
 
 Chosen = Literal["rtd", "pll", "both", "energy"]
-AT_ONCE = 4096  # texts to the tokenizer at a time
 
 
 @final
@@ -41,16 +39,14 @@ class Measure:
     where: Place
 
     def encode(self, texts: Sequence[str]) -> Texts:
-        """Token ids, many texts at a time."""
-        core = bare(self.model.tokenizer, plain=True)
-        parts = (texts[at : at + AT_ONCE] for at in range(0, len(texts), AT_ONCE))
-        return joined([made for part in parts for made in core.encode_batch(list(part), add_special_tokens=False)])
+        """Token ids, without special ones."""
+        return encode(self.model.tokenizer, texts)
 
     def rows(self, texts: Texts) -> Rows:
         """The texts as the networks read them; long ones in windows."""
         asked = [self.model.encoder] if self.by != "pll" else []
         asked += [self.lm.encoder] if self.lm is not None else []
-        return rows(texts, min(_room(encoder) for encoder in asked))
+        return rows(texts, min(room(encoder) for encoder in asked))
 
     def tokens(self, texts: Texts) -> Float[np.ndarray, " n"]:
         """Of every token, float64; 0 for special tokens. UserError if one is not a number."""
@@ -112,14 +108,19 @@ def measure(
             )
     if rate is not None and not 0 < rate < 1:
         raise UserError(f"--rate {rate}: it is a share, above 0 and below 1")
+    place = place_of(device, dtype, tick)
+    for module in (model.encoder, model.rtd, model.energy, *(lm or ())):
+        if module is not None:
+            module.to(place.device)
+    return Measure(chosen, model, lm, model.rate if rate is None else rate, place)
+
+
+def place_of(device: Device, dtype: Dtype, tick: Callable[[int], None]) -> Place:
+    """The device that was asked for. UserError if it is not there."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU; use --device cpu")
     here = "cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda"
-    for module in (model.encoder, model.rtd, model.energy, *(lm or ())):
-        if module is not None:
-            module.to(here)
-    place = Place(torch.device(here), getattr(torch, dtype), tick)
-    return Measure(chosen, model, lm, model.rate if rate is None else rate, place)
+    return Place(torch.device(here), getattr(torch, dtype), tick)
 
 
 def untrained(model: Opened) -> Opened:
@@ -164,6 +165,6 @@ def generator_of(model: Opened, place: str) -> Lm:
     return other.lm
 
 
-def _room(encoder: Encoder) -> int:
+def room(encoder: Encoder) -> int:
     """Tokens of text that an encoder reads at a time."""
     return getattr(encoder.config, "positions", 512) - 2

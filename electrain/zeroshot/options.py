@@ -1,8 +1,10 @@
-"""What a person can choose about the two verbs that judge a model as it is; the docstring under a field is its help."""
+"""What a person can choose about the verbs that judge a model as it is; the docstring under a field is its help."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from electrain.errors import UserError
 
 By = Literal["auto", "rtd", "pll", "both", "energy"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -14,7 +16,7 @@ class Blimp:
     """Which sentence of a minimal pair does the model find more natural? BLiMP, or pairs in its form."""
 
     model: str
-    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA or a BERT."""
+    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA, BERT or ModernBERT."""
     data: str
     """Folder of paradigms (*.jsonl, *.jsonl.gz), or the name of a Hub data set with one configuration a paradigm."""
     by: By = "auto"
@@ -44,7 +46,7 @@ class Score:
     """Which words of a text look replaced (corrupted, misread, mistyped)? Lines of text in, lines of JSON out."""
 
     model: str
-    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA or a BERT."""
+    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA, BERT or ModernBERT."""
     file: str = "-"
     """File with a text a line, UTF-8; - for standard input."""
     threshold: float = 0.5
@@ -63,3 +65,38 @@ class Score:
     """Device; auto takes a GPU where there is one."""
     dtype: Dtype = "float32"
     """Format of matrix products; bfloat16 is faster where the machine has it."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Do cosines of sentence vectors follow people's scores of similarity? STS-B, or pairs of texts with a number."""
+
+    model: str
+    """Folder of a run; or a folder or Hub name that transformers loads as an ELECTRA, BERT or ModernBERT."""
+    data: str
+    """File with two texts and a score a row (tsv, csv, jsonl, parquet); a folder or Hub data set of such, whose dev
+    split is read; GLUE's folder, for its STS-B."""
+    text: str = ""
+    """Column of the first text; found by common names unless said."""
+    second: str = ""
+    """Column of the second text."""
+    label: str = ""
+    """Column of the score."""
+    checkpoint: str = "latest"
+    """Of a run: latest, best (lowest held-out loss), or a step."""
+    untrained: bool = False
+    """Judge the same architecture with fresh weights instead: what the tokens alone give."""
+    resamples: int = 1000
+    """Resamples of the pairs that the intervals (95 per cent) are taken from."""
+    out: Path | None = None
+    """Folder for the results; without it, the folder similarity in the run's."""
+    device: Device = "auto"
+    """Device; auto takes a GPU where there is one."""
+    dtype: Dtype = "float32"
+    """Format of matrix products; bfloat16 is faster where the machine has it."""
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100:
+            raise UserError(f"--resamples {self.resamples}: choose 100 or more")
+        if bool(self.text) != bool(self.second):
+            raise UserError("similarity: name both texts, --text and --second, or neither")

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from electrain.data.tokenizer import bare
+
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerFast
+
+AT_ONCE = 4096  # texts to the tokenizer at a time
 
 
 class Texts(NamedTuple):
@@ -35,6 +40,13 @@ class Rows(NamedTuple):
     stop: Int[np.ndarray, " r"]
     first: Int[np.ndarray, " r"]
     last: Int[np.ndarray, " r"]
+
+
+def encode(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> Texts:
+    """Texts as a tokenizer cuts them, many at a time."""
+    core = bare(tokenizer, plain=True)
+    parts = (texts[at : at + AT_ONCE] for at in range(0, len(texts), AT_ONCE))
+    return joined([made for part in parts for made in core.encode_batch(list(part), add_special_tokens=False)])
 
 
 def joined(encodings: "Sequence[Encoding]") -> Texts:
