@@ -82,5 +82,9 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def encoder(self) -> nn.Module:
+        """The encoder that the stage before this run pre-trained, in evaluation mode. UserError if there is none."""
+
+    @abstractmethod
     def proposals(self, place: str) -> Proposals:
         """A frozen generator's proposals that `electrain cache` left in a folder. UserError if there are none."""

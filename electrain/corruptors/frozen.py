@@ -13,7 +13,7 @@ from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
 from electrain.cost import Shape, Work
 from electrain.curriculum import ONE, ZERO, Schedule
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, sizes_of
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.metrics import mean, value
@@ -103,7 +103,7 @@ class Frozen(Corruptor):
         if self.config.encoder_start == "fresh":
             return said
         theirs = self.generator.encoder if isinstance(self.generator, EncoderLm) else None
-        if theirs is None or _sizes(theirs) != _sizes(encoder):
+        if theirs is None or sizes_of(theirs) != sizes_of(encoder):
             raise UserError(
                 "corruptor: encoder_start generator needs a generator of the encoder's own sizes; change one of them, "
                 "or set --system.corruptor.encoder-start fresh"
@@ -148,9 +148,3 @@ class Frozen(Corruptor):
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
     return torch.stack([part.sum(), whole.sum()]).float()
-
-
-def _sizes(encoder: Encoder) -> dict[str, object]:
-    """What weights must agree in to mean the same: the whole numbers of a configuration, the heads among them."""
-    whole = {name: value for name, value in vars(encoder.config).items() if isinstance(value, int)}
-    return {"kind": type(encoder), "tokens": encoder.tokens.num_embeddings, **whole}

@@ -1,7 +1,7 @@
 """BERT's corruption: selected places become [MASK], a random token, or stay (Devlin et al., 2019, section 3.1)."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,9 @@ from torch import Tensor
 from electrain.batch import Batch, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.masking import mask
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, sizes_of
 from electrain.errors import UserError
+from electrain.source import Source
 from electrain.vocab import Vocab
 
 
@@ -31,6 +32,8 @@ class Mask(Corruptor):
         """Share of the selected places that become a random token; the rest stay."""
         replacement: bool = False
         """Draw places with replacement, as the official ELECTRA code; repeated draws are dropped."""
+        encoder_start: Literal["fresh", "first"] = "fresh"
+        """What the encoder starts from: fresh weights, or those of the stage before, whatever it was trained for."""
 
         def __post_init__(self) -> None:
             check_shares(self.rate, self.masked, self.random)
@@ -38,10 +41,27 @@ class Mask(Corruptor):
         def build(self, vocab: Vocab, encoder: Encoder) -> "Mask":
             return Mask(self, vocab)
 
+        def resolve(self, source: Source) -> "Mask.Config":
+            if self.encoder_start == "first":
+                source.encoder()  # or it would be missed only when all else is built
+            return self
+
     def __init__(self, config: Config, vocab: Vocab):
         super().__init__()
         self.config = config
         self.vocab = vocab
+
+    def start(self, source: Source, encoder: Encoder) -> str:
+        if self.config.encoder_start == "fresh":
+            return ""
+        theirs = source.encoder()
+        if not isinstance(theirs, Encoder) or sizes_of(theirs) != sizes_of(encoder):
+            raise UserError(
+                "corruptor: encoder_start first needs an encoder of the first stage's own sizes; give both stages the "
+                "same, or set --system.corruptor.encoder-start fresh"
+            )
+        encoder.load_state_dict(theirs.state_dict())
+        return "the encoder starts from the first stage's, the head is fresh"
 
     def selected(self, length: int) -> int:
         return slots(self.config.rate, length)

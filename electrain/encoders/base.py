@@ -1,11 +1,13 @@
 """What every encoder is: token ids in, one vector a place out."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from electrain.cost import Shape, Work
 from electrain.errors import UserError
@@ -153,3 +155,18 @@ def scaled(sizes: _Sizes, width: float, depth: float) -> _Sizes:
         heads=max(1, hidden // size),
         layers=max(1, round(now.layers * depth)),
     )
+
+
+def sizes_of(encoder: Encoder) -> dict[str, object]:
+    """What weights must agree in to mean the same: the whole numbers of a configuration, the heads among them."""
+    whole = {name: value for name, value in vars(encoder.config).items() if isinstance(value, int)}
+    return {"kind": type(encoder), "tokens": encoder.tokens.num_embeddings, **whole}
+
+
+def plain(encoder: Encoder) -> Encoder:
+    """An encoder whose tables stand by themselves: one that stands on a generator's (DeBERTaV3) is computed once."""
+    if any(parametrize.is_parametrized(module) for module in encoder.modules()):
+        encoder = copy.deepcopy(encoder)
+        for module in [module for module in encoder.modules() if parametrize.is_parametrized(module, "weight")]:
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return encoder

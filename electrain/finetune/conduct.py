@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, plain
 from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
@@ -18,7 +18,6 @@ from electrain.finetune.card import card
 from electrain.finetune.export import to_transformers
 from electrain.finetune.glue import SCORED, TASKS, NoData, glue_score
 from electrain.finetune.loop import Fitted, fit, predict
-from electrain.finetune.model import plain
 from electrain.finetune.results import Result, Results
 from electrain.finetune.settings import Finetune
 from electrain.finetune.task import Task

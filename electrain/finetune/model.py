@@ -1,12 +1,10 @@
 """The network that is fine-tuned: a pre-trained encoder and a task's head."""
 
-import copy
 from dataclasses import replace
 from typing import final
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from electrain.batch import Batch
 from electrain.encoders.base import Encoder
@@ -36,15 +34,6 @@ class Tuned(nn.Module):
     def predict(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the head says of every row, nothing dropped."""
         return self.head.predict(self.encoder(batch.ids, batch.real, batch.segments), batch)
-
-
-def plain(encoder: Encoder) -> Encoder:
-    """An encoder whose tables stand by themselves: one that stands on a generator's (DeBERTaV3) is computed once."""
-    if any(parametrize.is_parametrized(module) for module in encoder.modules()):
-        encoder = copy.deepcopy(encoder)
-        for module in [module for module in encoder.modules() if parametrize.is_parametrized(module, "weight")]:
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return encoder
 
 
 def copied(encoder: Encoder, vocab: Vocab, dropout: float) -> Encoder:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from electrain.cache.read import Cache
 from electrain.data import frequencies
+from electrain.encoders.base import Encoder, plain
 from electrain.errors import UserError
 from electrain.source import MaskedLm, Proposals, Source
 
@@ -34,6 +35,17 @@ class Folders(Source):
                 "transformers loads, or a name on the Hub"
             )
         return load(place or str(self.first), self.data / "tokenizer")
+
+    def encoder(self) -> Encoder:
+        # Imported where it is used, as above.
+        from electrain.hub.opened import opened
+
+        if self.first is None:
+            raise UserError(
+                "corruptor: encoder_start first needs a stage before this run, and there is none; choose the recipe "
+                "electra_then_mlm, or --system.corruptor.encoder-start fresh"
+            )
+        return plain(opened(self.first).encoder)
 
     def proposals(self, place: str) -> Proposals:
         if not place:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from electrain.corruptors.mask import Mask
 from electrain.data.shards import Shards
+from electrain.encoders.base import Encoder
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.flops import count
@@ -52,6 +53,12 @@ class Planned(Source):
             if model is None:
                 raise UserError("the stage before it trains no masked language model")
             return EncoderLm.Config(model.encoder.config).build(self.vocab)
+
+    def encoder(self) -> Encoder:
+        if self.first is None:
+            return self.folders.encoder()
+        with torch.device("meta"):
+            return self.first.system.build(self.vocab).encoder
 
     def proposals(self, place: str) -> Proposals:
         return self.folders.proposals(place)

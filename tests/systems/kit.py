@@ -6,7 +6,7 @@ Every system has a file in tests/systems/cases/ with `CASES: dict[str, Case]`; n
 import importlib
 import pkgutil
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import pytest
@@ -94,6 +94,9 @@ class World(Source):
             torch.manual_seed(7)
             network = shaken(GENERATOR.build(VOCAB), 0.3)
         return network.eval().requires_grad_(False)
+
+    def encoder(self) -> nn.Module:
+        return cast(EncoderLm, self.masked_lm("")).encoder
 
     def proposals(self, place: str) -> Proposals:
         return Made()
