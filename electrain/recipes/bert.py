@@ -20,6 +20,16 @@ def bert(size: Size = BASE) -> Run:
     return size.run("bert", System.Config(size.encoder, Mask.Config(rate=size.rate), Mlm.Config()))
 
 
+def bert_30(size: Size = BASE) -> Run:
+    """BERT with 30 % of the tokens selected, as ModernBERT is trained (Warner et al., 2024, section 2.2).
+
+    80/10/10 of them, which is ours, as in `bert`.
+
+    electrain pretrain bert_30 --data DIR --out RUN [--size small]
+    """
+    return size.run("bert_30", System.Config(size.encoder, Mask.Config(rate=0.3), Mlm.Config()))
+
+
 def bert_small(masked: float = 0.8, random: float = 0.1) -> Run:
     """BERT-Small of the ELECTRA paper (Clark et al., 2020, table 1): GLUE 75.1 after 1.45M steps, 4 days on one V100.
 
