@@ -115,6 +115,6 @@ def table(found: dict[str, dict[str, Figure]], title: str) -> "Table":
     for column in out.columns[1:]:
         column.justify = "right"
     for name, by in found.items():
-        cells = [cell for one in by.values() for cell in (f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")]
-        out.add_row({"mean": "mean of all tokens", "cls": "[CLS]"}[name], *cells)
+        cells = [cell for one in by.values() for cell in (f"{one.value:.4f}", f"{one.low:.3f} to {one.high:.3f}")]
+        out.add_row({"mean": "mean", "cls": "[CLS]"}[name], *cells)
     return out
