@@ -1,13 +1,10 @@
-"""Runs on several processes of one machine, for the tests: every system's case in one start, so that torch loads once.
+"""Runs on several processes of one machine, for the tests: every system's case in one start.
 
 python -m tests.processes JOB.json      in each process, with torchrun's variables set (see `start`)
 """
 
 import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +18,7 @@ from electrain.distributed import Parallel, rank, together
 from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.optim.adam import Adam
 from electrain.run import Run
+from tests.forked import Forked, variables
 from tests.systems.kit import World, all_cases, run_of
 from tests.training import at_step, strike
 
@@ -40,6 +38,7 @@ class Job:
     batch: int = 8
     accumulate: int = 1
     log: int = 1
+    evaluate: int = 25
     packing: str = "full"
     compile: bool = False
     gather: Literal["float32", "bfloat16"] = "float32"
@@ -50,31 +49,24 @@ class Job:
 
 def run_for(job: Job, name: str) -> Run:
     """A case's run, its checkpoints far apart."""
-    more: dict[str, Any] = {"log_every": job.log, "save_every": 10, "eval_every": 25, "batch": job.batch}
+    more: dict[str, Any] = {"log_every": job.log, "save_every": 10, "eval_every": job.evaluate, "batch": job.batch}
     run = run_of(all_cases()[name], job.steps, accumulate=job.accumulate, packing=PACKINGS[job.packing], **more)
     parallel = Parallel(job.kind, gather=job.gather, timeout=job.timeout)
     return replace(run, parallel=parallel, compute=replace(run.compute, compile=job.compile))
 
 
-def start(job: Job, ranks: int) -> list[subprocess.Popen[str]]:
+def start(job: Job, ranks: int) -> list[Forked]:
     """The processes of a job, begun; with one, without torchrun's variables."""
     file = Path(job.out).with_suffix(f".{ranks}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(vars(job)))
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    found = []
-    for number in range(ranks):
-        where = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_WORLD_SIZE": str(ranks)}
-        where |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(ranks)} if ranks > 1 else {}
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **where}
-        command = [sys.executable, "-m", "tests.processes", str(file)]
-        found.append(subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True))
-    return found
+    return [
+        Forked(main, str(file), log=file.with_suffix(f".{number}.log"), environment=where)
+        for number, where in enumerate(variables(ranks))
+    ]
 
 
-def finish(processes: list[subprocess.Popen[str]], seconds: float = 900) -> list[tuple[int, str]]:
+def finish(processes: list[Forked], seconds: float = 900) -> list[tuple[int, str]]:
     """How each process left, and what it said."""
     return [(process.returncode, said) for process in processes for said in [process.communicate(timeout=seconds)[1]]]
 

@@ -25,6 +25,7 @@ from tests.training import VOCAB, last, make_data, metrics, weights
 # accuracy, a table that is read outside of the step, losses over places of several kinds.
 TELLING = ["electra", "cached", "early_exit_log_space", "nearest", "electric"]
 ROUNDING = 2e-5  # of a loss, after 50 steps; it was 3e-7
+SHARED = {"steps": 14, "evaluate": 6, "batch": 16, "accumulate": 2, "packing": "pairs"}
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,13 @@ def model_of(out: Path) -> dict[str, Tensor]:
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The telling cases on one process: padded rows, micro-batches, and a batch that three processes share badly."""
     out = tmp_path_factory.mktemp("alone")
-    trained(Job(str(data), str(out), TELLING, steps=26, batch=16, accumulate=2, packing="pairs"), 1)
+    trained(Job(str(data), str(out), TELLING, **SHARED), 1)
     return out
 
 
 @pytest.mark.parametrize(("ranks", "kind"), [(2, "fsdp"), (3, "ddp")])
 def test_the_same_run(ranks: int, kind: Any, data: Path, alone: Path, tmp_path: Path) -> None:
-    trained(Job(str(data), str(tmp_path), TELLING, kind, steps=26, batch=16, accumulate=2, packing="pairs"), ranks)
+    trained(Job(str(data), str(tmp_path), TELLING, kind, **SHARED), ranks)
     for name in TELLING:
         assert_same_curve(alone / name, tmp_path / name)
         ours, theirs = model_of(alone / name), model_of(tmp_path / name)
@@ -96,27 +97,27 @@ def test_every_system_is_the_same_run(ranks: int, kind: Any, data: Path, tmp_pat
 @pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_stopped_on_four_and_gone_on_with_on_three_and_on_one(kind: Any, data: Path, tmp_path: Path) -> None:
     """The signal reaches one process alone; all of them stop after the same step."""
-    job = Job(str(data), str(tmp_path / "run"), ["electra"], kind, steps=40, batch=12)
+    job = Job(str(data), str(tmp_path / "run"), ["electra"], kind, steps=24, batch=12)
     trained(replace(job, out=str(tmp_path / "whole")), 1)
-    trained(replace(job, strike=(2, 17, "SIGTERM")), 4, {128 + signal.SIGTERM})
+    trained(replace(job, strike=(2, 3, "SIGTERM")), 4, {128 + signal.SIGTERM})
     stopped = last(tmp_path / "run" / "electra")
-    assert stopped.name == "step-000024"  # they ask each other every eighth step
+    assert stopped.name == "step-000008"  # they ask each other every eighth step
     parts = (stopped / "parts").is_dir()
     assert parts == (kind == "fsdp") and not list(stopped.rglob("*.bin")) and not list(stopped.rglob("*.distcp"))
     trained(replace(job, strike=(1, 3, "SIGTERM")), 3, {128 + signal.SIGTERM})
-    assert last(tmp_path / "run" / "electra").name == "step-000032"
+    assert last(tmp_path / "run" / "electra").name == "step-000016"
     trained(job, 1)
     assert_same_curve(tmp_path / "whole" / "electra", tmp_path / "run" / "electra")
-    assert checkpoint_of(tmp_path / "run" / "electra", "latest", print).name == "step-000040"
+    assert checkpoint_of(tmp_path / "run" / "electra", "latest", print).name == "step-000024"
 
 
 @pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_three_that_go_on_make_the_same_sums(kind: Any, data: Path, tmp_path: Path) -> None:
     """Of three numbers it matters which two are added first, and DDP decides that by what lies where in its buckets."""
-    job = Job(str(data), str(tmp_path / "whole"), ["electra"], kind, steps=24, batch=12, accumulate=2, log=7)
+    job = Job(str(data), str(tmp_path / "whole"), ["electra"], kind, steps=16, batch=12, accumulate=2, log=7)
     trained(job, 3)
     cut = replace(job, out=str(tmp_path / "cut"))
-    trained(replace(cut, strike=(0, 12, "SIGTERM")), 3, {128 + signal.SIGTERM})
+    trained(replace(cut, strike=(0, 3, "SIGTERM")), 3, {128 + signal.SIGTERM})
     trained(cut, 3)
     whole, other = (model_of(tmp_path / name / "electra") for name in ("whole", "cut"))
     assert [key for key in whole if not torch.equal(whole[key], other[key])] == []
@@ -124,7 +125,7 @@ def test_three_that_go_on_make_the_same_sums(kind: Any, data: Path, tmp_path: Pa
 
 
 def test_parts_are_checked_like_everything_else(data: Path, tmp_path: Path) -> None:
-    job = Job(str(data), str(tmp_path), ["electra"], "fsdp", steps=24)
+    job = Job(str(data), str(tmp_path), ["electra"], "fsdp", steps=12)
     trained(job, 2)
     out = tmp_path / "electra"
     several = checkpoint.listed(out)
@@ -157,7 +158,7 @@ def test_bfloat16_policy(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_compiled(kind: Any, data: Path, alone: Path, tmp_path: Path) -> None:
     cases = ["electra", "early_exit_log_space"]
-    job = Job(str(data), str(tmp_path), cases, kind, 26, batch=16, accumulate=2, packing="pairs", compile=True)
+    job = Job(str(data), str(tmp_path), cases, kind, **SHARED, compile=True)
     assert "not compiled" not in trained(job, 2)
     for name in cases:
         assert_same_curve(alone / name, tmp_path / name)
@@ -172,14 +173,15 @@ def test_bad_input_is_said_once(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_process_that_falls_silent_is_named(data: Path, tmp_path: Path) -> None:
-    running = start(Job(str(data), str(tmp_path), ["electra"], timeout=0.1, strike=(1, 20, "SIGSTOP")), 2)
+    job = Job(str(data), str(tmp_path), ["electra"], steps=14, timeout=0.1)
+    running = start(replace(job, strike=(1, 10, "SIGSTOP")), 2)
     _, said = running[0].communicate(timeout=120)
     running[1].send_signal(signal.SIGKILL)
     running[1].communicate()
     assert running[0].returncode == 2
     assert "said: parallel: process 1 does not answer (" in said
-    assert last(tmp_path / "electra").name == "step-000020"
-    trained(Job(str(data), str(tmp_path), ["electra"]), 1)
+    assert last(tmp_path / "electra").name == "step-000010"
+    trained(job, 1)
 
 
 def torchrun(*command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

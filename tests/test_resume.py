@@ -42,7 +42,15 @@ def killed_and_gone_on_with(run: Run, data: Path, folder: Path, at: int) -> tupl
     return whole, cut, said
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+def test_57_steps_a_kill_and_35_steps_are_92_steps(data: Path, tmp_path: Path) -> None:
+    whole, _, _ = killed_and_gone_on_with(tiny(steps=92), data, tmp_path, 57)
+    lines = metrics(whole)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [*range(7, 92, 7), 92]
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [45, 90, 92]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_117_steps_a_kill_and_83_steps_are_200_steps(dtype: str, data: Path, tmp_path: Path) -> None:
     run = tiny()
     run = replace(run, compute=replace(run.compute, dtype=dtype))

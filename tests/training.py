@@ -1,16 +1,9 @@
-"""What the tests of training share: a small data folder, tiny runs, and a program that trains in a process of its own.
-
-    python tests/training.py RUN.json DATA OUT [STEP SIGNAL...]
-
-With a step and signals (names), the process sends them to itself when so many steps are made: a test then never has to
-guess when to strike. It leaves with 128 + the signal after SIGTERM or Ctrl-C, with 2 and the line on bad input.
-"""
+"""What the tests of training share: a small data folder, tiny runs, and training in a process of its own."""
 
 import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -24,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from electrain import train
-from electrain.checkpoint import Saver
 from electrain.compute import Compute
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
@@ -38,6 +30,7 @@ from electrain.optim.adam import Adam
 from electrain.run import Run
 from electrain.system import System
 from electrain.vocab import Vocab
+from tests.forked import Forked
 
 VOCAB = Vocab(size=200, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
 ENCODER = Bert.Config(layers=2, hidden=32, ffn=64, heads=2, embedding=16, positions=16)
@@ -113,17 +106,20 @@ def tiny(
     return replace(run, **fields)
 
 
-def process(run: Run, data: Path, out: Path, *at: int | str) -> subprocess.Popen[str]:
-    """Train in a process of its own; see the top of the file for `at`."""
+def process(run: Run, data: Path, out: Path, *at: int | str) -> Forked:
+    """Train in a process of its own.
+
+    at: a step and names of signals, which the process sends to itself when so many steps are made: a test then never
+        has to guess when to strike
+
+    It leaves with 128 + the signal after SIGTERM or Ctrl-C, with 2 and the line on bad input.
+    """
     settings = out.with_name(f"{out.name}.json")
     settings.write_text(json.dumps(run.to_json()))
-    command = [sys.executable, __file__, str(settings), str(data), str(out), *map(str, at)]
-    root = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return Forked(main, str(settings), str(data), str(out), *map(str, at), log=out.with_name(f"{out.name}.log"))
 
 
-def finish(running: subprocess.Popen[str], code: int = 0) -> str:
+def finish(running: Forked, code: int = 0) -> str:
     """Wait for a process, check how it left, and return what it said."""
     _, said = running.communicate(timeout=300)
     assert running.returncode == code, said
@@ -177,16 +173,6 @@ def at_step(
     return set_rate_and_act
 
 
-_save = Saver.save
-
-
-def save_and_stop(self: Saver, *arguments: Any) -> Path:
-    """In place of `Saver.save`: the run ends when its first checkpoint is on the disk."""
-    _save(self, *arguments)
-    self.wait()
-    raise KeyboardInterrupt
-
-
 def strike(*signals: int) -> Callable[[object], None]:
     """Sends signals to this process."""
 
@@ -198,6 +184,7 @@ def strike(*signals: int) -> Callable[[object], None]:
 
 
 def main(settings: str, data: str, out: str, *at: str) -> int:
+    """What the process does."""
     if at:
         Adam.set_rate = at_step(int(at[0]), strike(*(signal.Signals[name] for name in at[1:])))
     try:
@@ -208,7 +195,3 @@ def main(settings: str, data: str, out: str, *at: str) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -2,36 +2,24 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from electrain import train
-from electrain.checkpoint import Saver
 from electrain.compute import Step
 from electrain.flops import count
 from electrain.metrics import read
 from electrain.system import System
-from electrain.train import pretrain
 from tests.systems.kit import Case, World, batch, build, every_case, run_of
 from tests.training import (
     VOCAB,
-    assert_same,
-    make_data,
     one_thread,  # noqa: F401 - a fixture
-    save_and_stop,
 )
 
 
 def progress(step: int) -> Tensor:
     return torch.full((), step / 10)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data") / "data")
 
 
 @every_case()
@@ -114,21 +102,6 @@ def test_one_graph_a_variant(case: Case, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not any(line.startswith("not compiled") for line in said), said
     assert counters["stats"]["unique_graphs"] == len(variants), (counters["stats"], variants)
     assert not counters["graph_break"], counters["graph_break"]
-
-
-@every_case()
-def test_stopped_and_gone_on_with_is_never_stopped(
-    case: Case, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bit for bit; and what the run was begun from may be gone by then."""
-    monkeypatch.setattr(train, "Folders", lambda *_: World())
-    pretrain(run_of(case, 10), data, tmp_path / "whole")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Saver, "save", save_and_stop)
-        pretrain(run_of(case, 10), data, tmp_path / "cut")
-    monkeypatch.setattr(World, "masked_lm", None)
-    pretrain(run_of(case, 10), data, tmp_path / "cut")
-    assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
 @every_case()

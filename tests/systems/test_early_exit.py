@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from electrain.batch import Batch, Selection, select
 from electrain.corruptors.early_exit import EarlyExit
@@ -34,6 +31,7 @@ from electrain.system import System
 from electrain.systems.base import Pretraining
 from electrain.systems.early_exit import EarlyExit as DiscriminatorExit
 from electrain.systems.early_exit import SectionExit, first_above_mean
+from tests.forked import together
 from tests.systems.cases.early_exit import CASES, DEEP, DISCRIMINATOR, generator
 from tests.systems.kit import Case, batch, build
 from tests.training import (
@@ -230,10 +228,8 @@ def _cost(run: Run) -> tuple[Work, ...]:
         return run.system.build(VOCAB).cost(run.length, 30522)
 
 
-def agree(rank: int, port: int, folder: str) -> None:
+def agree(rank: int, folder: str) -> None:
     """One of two processes: its own accuracies, and what it draws."""
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     choice, sections = ExitChoice(ExitRule("log-space", alpha=20.0, every=5)), SectionExit(2, 5, 1)
     drawn = []
     for step in range(30):
@@ -244,15 +240,11 @@ def agree(rank: int, port: int, folder: str) -> None:
         # Rank 0 alone would leave after the first section, rank 1 alone never; together they leave.
         sections.after(step, [torch.tensor([50.0 + 30 * (1 - rank), 100.0]), torch.tensor([50.0 + 20 * rank, 100.0])])
     Path(folder, f"{rank}.json").write_text(json.dumps([drawn, choice.probabilities.tolist()]))
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.xdist_group("processes")
 def test_processes_that_see_different_texts_take_the_same_exits(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    spawn(agree, (port, str(tmp_path)), nprocs=2)
+    together(agree, str(tmp_path), ranks=2, folder=tmp_path)
     one, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert one == other
     alone = ExitChoice(ExitRule("log-space", alpha=20.0, every=5))

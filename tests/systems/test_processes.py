@@ -1,14 +1,12 @@
 """One process with the whole batch, two with half of it each: the same gradients, tying alive under DDP."""
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
+from tests.forked import together
 from tests.systems.kit import Case, all_cases, batch, build, every_case
 
 
@@ -25,25 +23,18 @@ def gradients(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in system.named_parameters() if p.grad is not None}
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work(rank: int, folder: str) -> None:
     """One of two processes: all cases, so that torch is imported once."""
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     for name, case in all_cases().items():
         found = gradients(case, rank, 2)
         torch.save(found, Path(folder) / f"{name}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gradients that two processes found, a file a case and process."""
     folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    spawn(work, (port, str(folder)), nprocs=2)
+    together(work, str(folder), ranks=2, folder=folder)
     return folder
 
 

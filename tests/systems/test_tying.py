@@ -3,14 +3,11 @@
 None, embeddings, all (ELECTRA, section 3.2) and gradient-disentangled embedding sharing (DeBERTaV3, 2111.09543).
 """
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn.utils import parametrize
 
 from electrain import checkpoint
@@ -21,6 +18,7 @@ from electrain.hub.weights import as_transformers, fill, part_of, parts, put
 from electrain.objectives.rtd import Rtd
 from electrain.optim.adam import Adam
 from electrain.system import System
+from tests.forked import together
 from tests.systems.kit import batch, shaken
 from tests.training import (
     ENCODER,
@@ -177,27 +175,20 @@ def test_export_gives_the_sum_and_import_finds_the_delta() -> None:
         torch.testing.assert_close(dict(other.named_parameters())[name], parameter, rtol=0, atol=1e-6)
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work(rank: int, folder: str) -> None:
     from torch.nn.parallel import DistributedDataParallel
 
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     for tying in TYINGS:
         system = system_of(tying)
         train(DistributedDataParallel(system, find_unused_parameters=True), system)
         check(system, tying)
         torch.save(checkpoint.weights(system), Path(folder) / f"{tying}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.xdist_group("processes")
 def test_one_in_two_processes(tmp_path: Path) -> None:
     """After three updates under DDP, in each process and between them."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    spawn(work, (port, str(tmp_path)), nprocs=2)
+    together(work, str(tmp_path), ranks=2, folder=tmp_path)
     for tying in TYINGS:
         one, other = (torch.load(tmp_path / f"{tying}-{rank}.pt", weights_only=True) for rank in (0, 1))
         assert one.keys() == other.keys() and len(one) > 20
