@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +12,11 @@ import torch
 
 from electrain import propose as building
 from electrain.batch import Batch, select
+from electrain.cache import write
 from electrain.cache.format import Manifest
 from electrain.cache.read import Cache
 from electrain.cache.temper import entry
+from electrain.cli import main
 from electrain.corruptors.masking import mask
 from electrain.data.examples import Full, Pairs
 from electrain.data.shards import Shards
@@ -24,6 +24,7 @@ from electrain.errors import UserError
 from electrain.hub.source import Folders
 from electrain.randomness import row_keys
 from tests.cache.conftest import Command, cache, with_tokenizer
+from tests.forked import Forked
 from tests.training import VOCAB, one_thread  # noqa: F401 - a fixture
 
 
@@ -37,8 +38,6 @@ def made(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(building, "_FILE", 12_000)
-        from electrain.cli import main
-
         main(cache(world, out))
     return out
 
@@ -187,35 +186,27 @@ def test_disk_use_is_told_before(world: Path, tmp_path: Path, command: Command) 
         Cache(tmp_path / "cache").reader(packing)
 
 
-STRIKE = """
-import os, sys
-from electrain import propose
-from electrain.cache import write
-from electrain.cli import main
-propose._FILE = 12_000
-whole, made = write.write, 0
-def strike(path, content):
-    global made
-    made += path.suffix == sys.argv[1]
-    if made == 3:
-        path.with_name(f".{path.name}.{os.getpid()}").write_bytes(content[:100])
-        os.kill(os.getpid(), 9)
-    whole(path, content)
-write.write = strike
-main(sys.argv[2:])
-"""
+def struck(suffix: str, *words: str) -> None:
+    """What a process does that is killed while it writes its third file of a kind."""
+    whole, made = write.write, iter(range(3))
+
+    def strike(path: Path, content: bytes) -> None:
+        if path.suffix == suffix and next(made) == 2:
+            path.with_name(f".{path.name}.{os.getpid()}").write_bytes(content[:100])
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(path, content)
+
+    building._FILE, write.write = 12_000, strike  # pyright: ignore
+    main(list(words))
 
 
 @pytest.mark.parametrize("at", [".rec", ".json"], ids=["in a file", "between a file and its note"])
 def test_killed_and_gone_on_with_is_never_killed(
     world: Path, made: Path, tmp_path: Path, at: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = Path(__file__).resolve().parents[2]
-    running = subprocess.run(
-        [sys.executable, "-c", STRIKE, at, *cache(world, tmp_path / "cache")],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert running.returncode == -signal.SIGKILL, running.stderr
+    running = Forked(struck, at, *cache(world, tmp_path / "cache"), log=tmp_path / "log")
+    _, said = running.communicate()
+    assert running.returncode == -signal.SIGKILL, said
     left = contents(tmp_path / "cache")
     assert sum(name.endswith(".rec") for name in left) == 2 and "cache.json" not in left
     with pytest.raises(UserError, match="not finished: give the same electrain cache command again"):

@@ -23,11 +23,11 @@ def passed(outcome: Outcome, tries: int) -> None:
 
 
 def test_killed_at_any_instant_a_run_ends_the_same(world: World) -> None:
-    passed(kills.pretrain(world, 4, steps=40), 4)
+    passed(kills.pretrain(world, 4, steps=24), 4)
 
 
 def test_stopped_by_a_signal_a_run_ends_the_same(world: World) -> None:
-    passed(kills.stopped(world, 3, steps=40), 3)
+    passed(kills.stopped(world, 3, steps=24), 3)
 
 
 @pytest.mark.slow

@@ -2,13 +2,23 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import get_args, get_type_hints
 
 import pytest
 
 from electrain.cli import main
+from electrain.plan import needs, show
 from electrain.plan.gpus import GPUS
 from electrain.plan.settings import Plan
+
+_needs = cache(needs.needs)
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step needs is measured once for all tests: `test_needs.py` tests the measuring."""
+    monkeypatch.setattr(show, "needs", _needs)
 
 
 @pytest.fixture

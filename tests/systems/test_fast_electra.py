@@ -63,7 +63,7 @@ def source(data: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     out = tmp_path_factory.mktemp("generator") / "run"
     config = System.Config(LEARNER, Mask.Config(rate=0.3, masked=0.85, random=0.0), Mlm.Config())
     optim = Adam(lr=3e-3, warmup=40, betas=(0.9, 0.98))
-    pretrain(tiny(config, steps=500, batch=16, optim=optim, log_every=50, eval_every=1000), data, out)
+    pretrain(tiny(config, steps=380, batch=16, optim=optim, log_every=50, eval_every=1000), data, out)
     trained = config.build(VOCAB)
     newest = checkpoint.latest(out, print)
     assert newest is not None and isinstance(trained.objective, Mlm)
