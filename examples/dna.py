@@ -34,6 +34,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoToke
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
 from electrain.errors import Stopped, UserError
+from electrain.files import write
 from electrain.hub import export
 from electrain.recipes.tiny import electra_tiny
 from electrain.train import pretrain
@@ -135,6 +136,14 @@ def read(path: Path) -> list[str]:
     return [piece for piece in pieces if set(piece) <= set("acgt")]
 
 
+def keep(path: Path, text: str) -> None:
+    """Writes a file once: a newer one would be another corpus, which `prepare` refuses. UserError for another text."""
+    if not path.exists():
+        write(path, text.encode())
+    elif path.read_text() != text:
+        raise UserError(f"{path}: made with other options; give the same ones to go on, or choose another --out")
+
+
 def main() -> None:
     """From a genome to the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,9 +160,8 @@ def main() -> None:
 
     pieces, marks = genome(chosen.pieces, seed=1) if chosen.genome is None else (read(chosen.genome), [])
     held_out = max(1, len(pieces) // 50)
-    if not (out / "genome.txt").exists():  # written anew it would be another corpus, which `prepare` refuses
-        (out / "genome.txt").write_text("\n\n".join(pieces[held_out:]) + "\n")
-        tokenizer(k).save(str(out / "tokenizer.json"))
+    keep(out / "genome.txt", "\n\n".join(pieces[held_out:]) + "\n")
+    keep(out / "tokenizer.json", tokenizer(k).to_str(pretty=True))
     prepare(
         Prepare(
             corpus=(str(out / "genome.txt"),), documents="blank-lines", tokenizer=str(out / "tokenizer.json"),
@@ -193,5 +201,5 @@ if __name__ == "__main__":
         main()
     except UserError as error:
         sys.exit(str(error))
-    except Stopped:
-        sys.exit("the same command goes on from there")
+    except Stopped as stopped:  # everything is saved, and how to go on has been said
+        sys.exit(128 + stopped.number)

@@ -87,5 +87,5 @@ if __name__ == "__main__":
         main()
     except UserError as error:
         sys.exit(str(error))
-    except Stopped:
-        sys.exit("the same command goes on from there")
+    except Stopped as stopped:  # everything is saved, and how to go on has been said
+        sys.exit(128 + stopped.number)

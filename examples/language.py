@@ -23,6 +23,7 @@ from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
 from electrain.data.shards import Shards
 from electrain.errors import Stopped, UserError
+from electrain.files import write
 from electrain.hub import export
 from electrain.recipes import recipe
 from electrain.train import pretrain
@@ -68,12 +69,13 @@ def main() -> None:
 
     sources = tuple(chosen.text)
     if not sources:
-        sources = (str(out / "messages.txt"),)
-        if not (out / "messages.txt").exists():
+        texts = out / f"messages-{chosen.language}.txt"
+        sources = (str(texts),)
+        if not texts.exists():  # written anew it would be another corpus, which `prepare` refuses
             found = list(messages(chosen.language))
             if not found:
                 sys.exit(f"no messages in {chosen.language!r} on this machine; name files of yours with --text")
-            (out / "messages.txt").write_text("\n\n".join(found) + "\n", encoding="utf-8")
+            write(texts, ("\n\n".join(found) + "\n").encode())
             print(f"{len(found):,} messages of programs on this machine, {sum(map(len, found)):,} characters")
     kind = "bytes" if chosen.language in CASELESS else "wordpiece-cased"
     prepare(
@@ -127,5 +129,5 @@ if __name__ == "__main__":
         main()
     except UserError as error:
         sys.exit(str(error))
-    except Stopped:
-        sys.exit("the same command goes on from there")
+    except Stopped as stopped:  # everything is saved, and how to go on has been said
+        sys.exit(128 + stopped.number)

@@ -49,14 +49,20 @@ BEGAN = time.monotonic()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--minutes", type=float, default=math.inf, help="skip what has not begun after so many minutes")
+    parser.addoption("--seconds", type=float, default=math.inf, help="skip what has not begun after so many seconds")
+    parser.addoption("--shuffle", type=int, help="the order of the tests, by a number: with --seconds, which are made")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(autouse=True)
 def in_time(pytestconfig: pytest.Config) -> None:
     """Skips a test for which no time is left; what is skipped so is counted and named at the end."""
-    if time.monotonic() - BEGAN > 60 * pytestconfig.getoption("--minutes"):
-        pytest.skip("no time left (--minutes)")
+    if time.monotonic() - BEGAN > pytestconfig.getoption("--seconds"):
+        pytest.skip("no time left (--seconds)")
 
 
 @pytest.fixture(autouse=True)

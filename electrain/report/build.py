@@ -13,7 +13,7 @@ from electrain.report.outcomes import found, outcomes
 from electrain.report.page import check, page, save
 from electrain.report.sentences import sentences
 from electrain.report.settings import Report
-from electrain.report.styles import Style, style, swatch
+from electrain.report.styles import COLOURS, Style, style, swatch
 from electrain.report.tags import Html, join, tag
 from electrain.start import FIRST
 from electrain.tracking import say
@@ -100,6 +100,8 @@ def controls(runs: list[History]) -> Html:
         )
         for number, run in enumerate(runs)
     ]
+    if len(runs) > len(COLOURS):  # to see one of many: none, and then that one
+        shown.insert(0, tag("label", tag("input", type="checkbox", name="all", checked=True), "all", class_="all"))
     return tag(
         "form",
         tag("fieldset", tag("legend", "Over"), *axes, class_="axis"),

@@ -128,11 +128,18 @@
   controls.addEventListener("change", (event) => {
     const input = event.target;
     if (input.name === "x") axis = input.value;
-    if (input.name === "run") { if (input.checked) hidden.delete(Number(input.value)); else hidden.add(Number(input.value)); }
+    const changed = input.name === "all" ? boxes : input.name === "run" ? [input] : [];
+    for (const box of changed) { if (input.checked) hidden.delete(Number(box.value)); else hidden.add(Number(box.value)); }
+    tick();
     remember(0);
     draw();
   });
-  for (const box of controls.querySelectorAll("input[name=run]")) box.checked = !hidden.has(Number(box.value));
+  const boxes = [...controls.querySelectorAll("input[name=run]")], all = controls.querySelector("input[name=all]");
+  function tick() {
+    for (const box of boxes) box.checked = !hidden.has(Number(box.value));
+    if (all) { all.checked = hidden.size < boxes.length; all.indeterminate = all.checked && hidden.size > 0; }
+  }
+  tick();
 
   draw();
   for (const div of places) {

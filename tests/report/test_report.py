@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from electrain.report import lines, thin
-from electrain.report.build import html, report
+from electrain.report.build import controls, html, report
 from electrain.report.history import histories
 from electrain.report.settings import Report
 from electrain.report.styles import COLOURS, style
@@ -84,6 +84,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         pretrain(run, data, folder / name, f"electrain pretrain tiny --out {name}")
     return folder
+
+
+def test_many_runs_are_hidden_and_shown_at_once(runs: Path) -> None:
+    """A box for all of them, where there are more than colours."""
+    known = histories((runs / "one",))
+    for count in (len(COLOURS), len(COLOURS) + 1):
+        boxes = [attrs["name"] for name, attrs in Seen(controls(known * count)).tags if name == "input"]
+        assert boxes.count("run") == count and boxes.count("all") == (count > len(COLOURS))
 
 
 @pytest.fixture
