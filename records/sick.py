@@ -24,7 +24,7 @@ LABELS = {
 SHOWN = {
     "healthy": ("mlm_loss", "rtd_auc", "replaced"),
     "high": ("rtd_auc", "rtd_loss", "grad_norm"),
-    "large": ("mlm_loss", "rtd_auc", "replaced"),
+    "strong": ("rtd_auc", "rtd_loss", "replaced"),
     "unigram": ("mlm_loss", "generator_entropy", "rtd_auc"),
     "narrow": ("generator_entropy", "rtd_auc", "replaced"),
     "nowarm": ("mlm_loss", "rtd_auc", "grad_norm"),

@@ -66,7 +66,7 @@ def fit(task: Task, encoder: Encoder, vocab: Vocab, how: Finetune, seed: int, fo
     window = torch.full((), sum_so_far, device=device)
     began = saved = time.monotonic()
     seen, losses = 0, []
-    bar = Bar(steps, first)
+    bar = Bar(steps, first, what=f"seed {seed}, step")
     with collected() as asked:
         try:
             for step in range(first, steps):

@@ -19,7 +19,6 @@ def test_git_holds_no_outputs() -> None:
         assert not cell.get("outputs") and cell.get("execution_count") is None, "".join(cell["source"])[:80]
 
 
-@pytest.mark.slow
 def test_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is, but for the first cell's corpus and steps and the size of the vocabulary."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
