@@ -18,11 +18,12 @@ from electrain.options import Pretrain
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 SLURM, KUBERNETES, SKYPILOT = (DEPLOY / name for name in ("slurm.sbatch", "kubernetes.yaml", "skypilot.yaml"))
-# Stand-ins: srun runs the command once and passes SIGTERM on, torchrun works until it is asked to stop, and saves.
+# Stand-ins: srun runs the command once and passes SIGTERM on, torchrun works until it is asked to stop, and saves. They
+# are ready for the signal before they say that they are there.
 PROGRAMS = {
-    "srun": "while [[ $1 == --* ]]; do shift; done\n\"$@\" & child=$!\ntrap 'kill -TERM $child; wait $child' TERM\n"
+    "srun": "while [[ $1 == --* ]]; do shift; done\ntrap 'kill -TERM $child; wait $child' TERM\n\"$@\" & child=$!\n"
     "wait $child",
-    "torchrun": 'echo "torchrun $*" >> "$TOLD"\ntrap \'sleep 0.3; echo saved >> "$TOLD"; exit 143\' TERM\n'
+    "torchrun": 'trap \'sleep 0.3; echo saved >> "$TOLD"; exit 143\' TERM\necho "torchrun $*" >> "$TOLD"\n'
     'if [ -n "$WORK" ]; then while true; do sleep 0.05; done; fi',
     "scontrol": 'if [ "$1" = show ]; then echo "n1"; echo "n2"; else echo "scontrol $*" >> "$TOLD"; fi',
 }
