@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertTokenizerFast
 
-from electrain import train
 from electrain.batch import Batch
 from electrain.cli import main
 from electrain.corruptors.frozen import Frozen
@@ -25,6 +24,7 @@ from electrain.randomness import row_keys
 from electrain.recipes.sizes import TINY
 from electrain.recipes.two_stage import electra_two_stage, electra_two_stage_fresh
 from electrain.run import Record, Run
+from electrain.source import Source
 from electrain.system import System
 from electrain.train import pretrain
 from electrain.vocab import Vocab
@@ -78,7 +78,7 @@ def test_the_second_stage_starts_from_the_firsts_network(
     begun: dict[str, torch.Tensor] = {}
     start = System.start
 
-    def start_and_look(self: System, source: train.Source) -> str:
+    def start_and_look(self: System, source: Source) -> str:
         said = start(self, source)
         begun.update({name: tensor.clone() for name, tensor in self.state_dict().items()})
         return said
