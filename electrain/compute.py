@@ -1,6 +1,7 @@
 """Where and how a step is computed: device, number format, compilation."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Hashable
@@ -152,15 +153,34 @@ def compiled(
 
     began = time.monotonic()
     say(f"compiling {what}: a minute or two the first time, seconds once it has been compiled here")
-    try:
-        # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code is
-        # part of what names the kept graph.
-        leave = "autograd_cache_allow_custom_autograd_functions"
-        with apart(), functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
-            call = torch.compile(function, fullgraph=True, dynamic=dynamic)
-            rehearse(call)
-    except (TorchDynamoException, InductorError, OSError) as error:
-        say(f"not compiled, {what} runs slower but the same: {reason(error)[:200]}")
-        return None
+    gone: set[Path] = set()
+    while True:
+        try:
+            # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code
+            # is part of what names the kept graph.
+            leave = "autograd_cache_allow_custom_autograd_functions"
+            with apart(), functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
+                call = torch.compile(function, fullgraph=True, dynamic=dynamic)
+                rehearse(call)
+            break
+        except (TorchDynamoException, InductorError, OSError) as error:
+            if (cut := _cut_short(error)) is None or cut in gone:
+                say(f"not compiled, {what} runs slower but the same: {reason(error)[:200]}")
+                return None
+            cut.unlink(missing_ok=True)
+            gone.add(cut)
+            say("compiled code was cut short when a run was stopped; it is made again")
     say(f"compiled in {time.monotonic() - began:.0f} s")
     return call
+
+
+def _cut_short(error: Exception) -> Path | None:
+    """The file of the compiler's cache that could not be loaded: the linker was killed while it wrote it.
+
+    PyTorch takes any file that is there for a whole one, so that nothing would ever be compiled here again.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    named = re.search(r"ImportError: (\S+\.so): ", str(error))
+    path = Path(named[1]) if named else None
+    return path if path is not None and path.is_relative_to(cache_dir()) else None

@@ -1,6 +1,7 @@
 """The compiled step: one graph that is never compiled again, the eager step's numbers, and a way on where it fails."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from electrain.batch import Batch
-from electrain.compute import Compute, Step, casting, has_bfloat16
+from electrain.compute import Compute, Step, casting, compiled, has_bfloat16
 from electrain.cost import Work
 from electrain.errors import UserError
 from electrain.randomness import Stream, drop, row_keys
 from electrain.system import System
 from electrain.systems.base import Output, Pretraining
 from electrain.train import pretrain
+from tests.forked import Forked
 from tests.training import (
     BERT,
     ELECTRA,
@@ -255,6 +257,35 @@ def test_a_machine_without_a_compiler(tmp_path: Path, monkeypatch: pytest.Monkey
         Step(system, torch.float32, compile=True, say=said.append)(batch(0), torch.tensor(0.0)).loss.backward()
     assert len(said) == 2 and said[1].startswith("not compiled, the step runs slower but the same: ")
     assert len(said[1].splitlines()) == 1
+
+
+def compile_one(said_in: str) -> None:
+    """In a process of its own: nothing of the compiler's is in memory."""
+    said: list[str] = []
+    call = compiled(lambda x: x.sin() + 1, lambda call: call(torch.ones(8)), said.append)
+    said.append("right" if call is not None and torch.equal(call(torch.zeros(8)), torch.ones(8)) else "wrong")
+    Path(said_in).write_text("\n".join(said))
+
+
+def test_code_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    """What is left of a process that was killed while it compiled: a file that PyTorch trusts, and cannot load."""
+
+    def once(name: str) -> list[str]:
+        where = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+        running = Forked(compile_one, str(tmp_path / name), log=tmp_path / "log", environment=where)
+        _, said = running.communicate()
+        assert running.returncode == 0, said
+        return (tmp_path / name).read_text().splitlines()
+
+    assert [line.split()[0] for line in once("first")] == ["compiling", "compiled", "right"]
+    (made,) = (tmp_path / "cache").rglob("*.main.so")
+    whole = made.stat().st_size
+    made.write_bytes(b"")
+    for graphs in ("fxgraph", "aotautograd"):  # kept at the end of compiling, to which it never came
+        shutil.rmtree(tmp_path / "cache" / graphs, ignore_errors=True)
+    _, again, *rest = once("second")
+    assert again == "compiled code was cut short when a run was stopped; it is made again"
+    assert rest[0].startswith("compiled in ") and rest[1] == "right" and made.stat().st_size == whole
 
 
 def test_device_and_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
