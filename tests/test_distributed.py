@@ -49,9 +49,9 @@ def assert_same_curve(one: Path, other: Path, rounding: float = ROUNDING) -> Non
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=rounding), mine["step"]
         assert mine.get("replaced") == theirs.get("replaced")  # the same places and the same samples, all of them
         assert mine.keys() == theirs.keys()
-        for name in mine.keys() - {"kind"}:
-            # Scores a rounding apart may change places: few in a ranking, many among views that are all alike.
-            loose = 1e-2 if name.endswith("auc") else 0.1 if name == "contrast_accuracy" else 1e-3
+        # Views that are all alike (a loss of log 7): which of them is the nearest hangs on rounding.
+        for name in mine.keys() - {"kind", "contrast_accuracy"}:
+            loose = 1e-2 if name.endswith("auc") else 1e-3  # two scores a rounding apart may change places
             near = theirs[name] if theirs[name] is None else pytest.approx(theirs[name], rel=100 * rounding, abs=loose)
             assert mine[name] == near, name
 
