@@ -109,13 +109,13 @@ class Step:
 
     def __call__(self, batch: Batch, progress: Tensor) -> Output:
         with casting(batch.ids.device, self.dtype):
-            if self.compile and (self.system.variant(), batch.ids.shape) not in self.known:
+            if self.compile and (graph := (self.system.variant(), batch.ids.shape)) not in self.known:
+                self.known.add(graph)
                 self._compile(batch, progress)
             return self.call(batch, progress)
 
     def _compile(self, batch: Batch, progress: Tensor) -> None:
         variant = self.system.variant()
-        self.known.add((variant, batch.ids.shape))
         parameters = list(self.system.parameters())
         gradients = [parameter.grad for parameter in parameters]
         buffers = [buffer.clone() for buffer in self.system.buffers()]

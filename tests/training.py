@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,16 @@ def make_data(folder: Path, seed: int = 0) -> Path:
     ).save(folder)
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")  # training copies it and does not read it
+    return folder
+
+
+def with_tokenizer(folder: Path) -> Path:
+    """The same data folder with a tokenizer that loads: a word for every id."""
+    from transformers import BertTokenizerFast  # costs a second, which a process that only trains need not spend
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{number}" for number in range(5, VOCAB.size))]
+    shutil.rmtree(folder / "tokenizer")
+    BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder / "tokenizer")
     return folder
 
 

@@ -1,20 +1,17 @@
 """`electrain blimp`: which sentence of a minimal pair does the model find more natural?"""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from electrain import __version__
-from electrain.hub.opened import opened
-from electrain.progress import Bar
 from electrain.tracking import say
-from electrain.zeroshot.measures import measure, untrained
+from electrain.zeroshot.judged import counted, file_of, folder_of, model_of, title_of
+from electrain.zeroshot.measures import measure
 from electrain.zeroshot.options import Blimp
 from electrain.zeroshot.pairs import PARADIGMS, read
-from electrain.zeroshot.results import folder_of, results, save, save_pairs, table
+from electrain.zeroshot.results import results, save, save_pairs, table
 
 
 def blimp(how: Blimp) -> list[Path]:
@@ -23,7 +20,7 @@ def blimp(how: Blimp) -> list[Path]:
     A sentence's score is a sum over its tokens, not divided by their number; the pair is decided for the higher one, a
     tie counts half. UserError for pairs that cannot be read, and a model that cannot judge as asked.
     """
-    out = folder_of(how.model, how.out, "blimp")
+    out = folder_of(how, "blimp")
     paradigms = read(how.data)
     there = {paradigm.uid for paradigm in paradigms}
     if missing := sorted(PARADIGMS - there):
@@ -32,12 +29,10 @@ def blimp(how: Blimp) -> list[Path]:
         )
     if more := sorted(there - PARADIGMS):
         say(f"{how.data}: {len(more)} paradigms that are not BLiMP's: {', '.join(more)}")
-    model = opened(how.model, how.checkpoint)
-    if how.untrained:
-        model = untrained(model)
+    model = model_of(how)
     sentences = [sentence for paradigm in paradigms for pair in paradigm.pairs for sentence in pair]
     began = time.monotonic()
-    with _bar() as (start, tick):
+    with counted("scoring") as (start, tick):
         judge = measure(model, how.by, how.generator, how.rate, how.device, how.dtype, tick)
         texts = judge.encode(sentences)
         start(len(sentences) if judge.by in ("rtd", "energy") else len(texts.ids))
@@ -56,33 +51,9 @@ def blimp(how: Blimp) -> list[Path]:
         "electrain": __version__,
     }
     console = Console(highlight=False)
-    fresh = " untrained" if how.untrained else "" if model.step is None else f" step {model.step}"
-    console.print(table(made, f"{Path(how.model).name}{fresh}, by {judge.by}: accuracy, per cent"))
+    console.print(table(made, f"{title_of(how, model)}, by {judge.by}: accuracy, per cent"))
     say(f"{len(scores):,} pairs in {seconds:.1f} s: {len(scores) / seconds:,.0f} a second")
-    name = f"{judge.by}-untrained" if how.untrained else judge.by
-    if how.checkpoint != "latest":
-        name += f"-{how.checkpoint}"
+    name = file_of(how, judge.by)
     out.mkdir(parents=True, exist_ok=True)
     files = save(made, about, out, name)
     return [*files, save_pairs(paradigms, scores, out / f"{name}-pairs.jsonl")] if how.pairs else files
-
-
-@contextmanager
-def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """Two functions: one begins to show progress over so many steps, the other takes steps."""
-    bars: list[Bar] = []
-    done = 0
-
-    def start(total: int) -> None:
-        bars.append(Bar(total, what="scoring"))
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        bars[-1].update(done, None)
-
-    try:
-        yield start, tick
-    finally:
-        for bar in bars:
-            bar.close()

@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from electrain.errors import UserError
 from electrain.escaping import printable
 from electrain.files import write
 from electrain.zeroshot.pairs import PARADIGMS, Paradigm
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-
-def folder_of(model: str, out: Path | None, name: str) -> Path:
-    """Where results go: `out`, or the folder `name` in a run's. UserError if that is not said or cannot be."""
-    if out is None:
-        run = Path(model).expanduser()
-        if not (run / "run.json").is_file():
-            raise UserError(f"{model}: is no run of ours that could hold the results; name a folder with --out")
-        return run / name
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; choose another --out")
-    return out
 
 
 @dataclass(frozen=True)

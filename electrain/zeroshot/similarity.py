@@ -14,13 +14,11 @@ from electrain.errors import UserError
 from electrain.escaping import printable
 from electrain.files import write
 from electrain.finetune.metrics import pearson, spearman
-from electrain.hub.opened import opened
-from electrain.progress import Bar
 from electrain.tracking import say
 from electrain.zeroshot.graded import read
-from electrain.zeroshot.measures import place_of, room, untrained
+from electrain.zeroshot.judged import counted, file_of, folder_of, model_of, title_of
+from electrain.zeroshot.measures import place_of, room
 from electrain.zeroshot.options import Similarity
-from electrain.zeroshot.results import folder_of
 from electrain.zeroshot.texts import distinct, encode
 from electrain.zeroshot.vectors import cosines, vectors
 
@@ -43,37 +41,26 @@ def similarity(how: Similarity) -> list[Path]:
 
     Texts longer than the encoder reads are cut. UserError for pairs that cannot be read, and a model that is none.
     """
-    out = folder_of(how.model, how.out, "similarity")
+    out = folder_of(how, "similarity")
     pairs = read(how.data, how.text, how.second, how.label)
     for note in pairs.notes:
         say(note)
-    model = opened(how.model, how.checkpoint)
-    if how.untrained:
-        model = untrained(model)
+    model = model_of(how)
     texts, inverse = distinct(encode(model.tokenizer, [*pairs.first, *pairs.second]))
     longest = room(model.encoder)
     cut = int((np.diff(texts.ends) > longest).sum())
     began = time.monotonic()
-    bar, done = Bar(len(texts.ends) - 1, what="reading"), 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        bar.update(done, None)
-
-    place = place_of(how.device, how.dtype, tick)
-    try:
+    with counted("reading") as (start, tick):
+        start(len(texts.ends) - 1)
+        place = place_of(how.device, how.dtype, tick)
         made = vectors(model.encoder.to(place.device), texts, model.vocab, longest, place)
-    finally:
-        bar.close()
     seconds = time.monotonic() - began
     if not all(np.isfinite(part).all() for part in made):
         raise UserError(f"{how.model}: gives vectors that are no numbers; choose another checkpoint")
     first, second = np.split(inverse, 2)
     said = {name: cosines(part[first], part[second]) for name, part in made._asdict().items()}
     found = {name: figures(values, pairs.scores, how.resamples) for name, values in said.items()}
-    fresh = " untrained" if how.untrained else "" if model.step is None else f" step {model.step}"
-    Console(highlight=False).print(table(found, f"{Path(how.model).name}{fresh}: cosine and score"))
+    Console(highlight=False).print(table(found, f"{title_of(how, model)}: cosine and score"))
     more = f"; {cut:,} cut to {longest} tokens" if cut else ""
     say(f"{len(pairs.scores):,} pairs of {pairs.where}; {len(texts.ends) - 1:,} texts in {seconds:.1f} s{more}")
     about = {
@@ -88,8 +75,7 @@ def similarity(how: Similarity) -> list[Path]:
         "resamples": how.resamples,
     }
     each = {name: {metric: one._asdict() for metric, one in by.items()} for name, by in found.items()}
-    name = "similarity" + ("-untrained" if how.untrained else "")
-    name += f"-{how.checkpoint}" if how.checkpoint != "latest" else ""
+    name = file_of(how, "similarity")
     out.mkdir(parents=True, exist_ok=True)
     write(out / f"{name}.json", (json.dumps({**about, **each}, indent=1) + "\n").encode())
     return [out / f"{name}.json"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import BertTokenizerFast
 
 from electrain.batch import Batch
 from electrain.cli import main
@@ -31,7 +30,6 @@ from electrain.vocab import Vocab
 from tests.systems.kit import World
 from tests.training import (
     ENCODER,
-    VOCAB,
     assert_same,
     finish,
     last,
@@ -39,6 +37,7 @@ from tests.training import (
     one_thread,  # noqa: F401 - a fixture
     process,
     tiny,
+    with_tokenizer,
 )
 
 SIZES = replace(ENCODER, dropout=0.0, attention_dropout=0.0, init="fan_in")
@@ -56,11 +55,7 @@ def run_of(corruptor: Frozen.Config = FROZEN, **fields: object) -> Run:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_data(tmp_path_factory.mktemp("data") / "data")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{number}" for number in range(5, VOCAB.size))]
-    shutil.rmtree(folder / "tokenizer")
-    BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder / "tokenizer")
-    return folder
+    return with_tokenizer(make_data(tmp_path_factory.mktemp("data") / "data"))
 
 
 @pytest.fixture(scope="module")
