@@ -163,7 +163,11 @@ def settled(new: Any, old: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """run.json: the run, the data that it reads, the command that started it and where it ran."""
+    """run.json: the run, the data that it reads, the command that started it and where it ran.
+
+    of: `identity` when the run began, which its checkpoints bear; a later version of ours, with more fields, would
+        name it otherwise. Empty where that was not written down yet
+    """
 
     run: Run
     data: str
@@ -171,6 +175,7 @@ class Record:
     command: str
     versions: dict[str, str]
     machine: str
+    of: str = ""
 
     def save(self, out: Path) -> None:
         """Write OUT/run.json, whole or not at all."""
@@ -184,6 +189,7 @@ class Record:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
             said = {key: _value(tree[key], str, key) for key in ("data", "data_sha256", "command", "machine")}
+            said["of"] = _value(tree.get("of", ""), str, "of")
             versions = {str(name): str(number) for name, number in tree["versions"].items()}
             return Record(**{**tree, **said, "run": Run.from_json(tree["run"]), "versions": versions})
         except FileNotFoundError as error:

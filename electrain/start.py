@@ -10,7 +10,7 @@ import torch
 
 from electrain.data.shards import Shards
 from electrain.errors import UserError
-from electrain.run import Record, Run, differences
+from electrain.run import Record, Run, differences, identity
 
 FIRST = "first"  # the folder of the stage before, inside the run's
 
@@ -35,7 +35,8 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         # First, so that a folder whose making was cut short is known as ours and made again.
-        Record(run, str(shards.folder), digest(shards), command, versions(), machine()).save(out)
+        data = digest(shards)
+        Record(run, str(shards.folder), data, command, versions(), machine(), identity(run, data)).save(out)
         shutil.rmtree(out / "tokenizer", ignore_errors=True)
         shutil.copytree(tokenizer, out / "tokenizer", ignore=_links)
     except OSError as error:

@@ -102,7 +102,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     """
     run, device, system = parts.run, parts.device, parts.system
     dtype = run.compute.precision(device)
-    of = identity(run, digest(parts.shards))
+    of = Record.load(out).of or identity(run, digest(parts.shards))
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None, "guard": None, "passed": []}
     newest = told(lambda: _newest(out, of))
     if newest is not None:

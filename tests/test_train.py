@@ -22,7 +22,7 @@ from electrain.errors import Stopped, UserError
 from electrain.hub.source import Folders
 from electrain.loading import held_out
 from electrain.optim.adam import Adam
-from electrain.run import Record, Run
+from electrain.run import Record, Run, identity
 from electrain.system import System
 from electrain.train import pretrain
 from tests.training import (
@@ -131,6 +131,30 @@ def test_a_signal_saves_and_the_run_goes_on(
     pretrain(RUN, data, out)
     assert f"going on from {saved}" in capsys.readouterr().err
     assert_same(whole, out)
+
+
+def test_a_version_with_more_fields_goes_on_with_a_run(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A field more changes the digest of a run's fields: what names the run is the digest from when it began."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("electrain.start.identity", lambda run, data_sha256: "what it was called then")
+        patched(patch, 12, strike(signal.SIGTERM))
+        with pytest.raises(Stopped):
+            pretrain(RUN, data, out)
+    capsys.readouterr()
+    pretrain(RUN, data, out)
+    assert f"going on from {out / 'checkpoints' / 'step-000013'}" in capsys.readouterr().err
+    one, other = weights(last(whole)), weights(last(out))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    # Not so in a run that began as another: the checkpoint is not of that one.
+    record = Record.load(out)
+    assert record.of == "what it was called then"
+    replace(record, of=identity(RUN, record.data_sha256)).save(out)
+    with pytest.raises(UserError, match="none of its checkpoints is whole"):
+        pretrain(RUN, data, out)
+    assert "it is of another run" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_interrupts_at_once(
