@@ -22,8 +22,8 @@ from tests.systems.kit import all_cases
 from tests.training import VOCAB, last, make_data, metrics, weights
 
 # The ways in which a system could notice that its batch is shared out: a generator, a cache, exits that follow the
-# accuracy, a table that is read outside of the step, losses over places of several kinds.
-TELLING = ["electra", "cached", "early_exit_log_space", "nearest", "electric"]
+# accuracy, a table that is read outside of the step, losses over places of several kinds, updates of whole matrices.
+TELLING = ["electra", "cached", "early_exit_log_space", "nearest", "electric", "modern"]
 ROUNDING = 2e-5  # of a loss, after 50 steps; it was 3e-7
 SHARED = {"steps": 14, "evaluate": 6, "batch": 16, "accumulate": 2, "packing": "pairs"}
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from electrain.distributed import fill, whole
 from electrain.errors import UserError
 from electrain.optim.adam import Adam, adamw
 from electrain.optim.base import Optim
@@ -42,11 +43,8 @@ class Muon(Optim):
             raise UserError(f"optim: iterations is {self.iterations}; choose 1 to 100")
 
     def build(self, model: nn.Module) -> "Both":
-        """UserError where a process holds only a part of the matrices (FSDP2)."""
         matrices, rest = [], []
         for name, parameter in model.named_parameters():
-            if hasattr(parameter, "placements"):
-                raise UserError("optim: muon needs whole matrices; use --parallel.kind ddp")
             inside = ".layers." in f".{name}" and parameter.dim() == 2
             (matrices if inside and parameter.requires_grad else rest).append((name, parameter))
         return Both(Orthogonal(matrices, self), adamw([(self.adam, rest)]))
@@ -74,7 +72,7 @@ class Orthogonal(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """An update of every matrix that has a gradient."""
+        """An update of every matrix that has a gradient, which the update then stands in place of."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
@@ -87,13 +85,17 @@ class Orthogonal(torch.optim.Optimizer):
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's
-        stacked = torch.stack(list(ahead)).unflatten(1, (group["rows"], -1)).flatten(0, 1)  # (n, rows, columns)
+        torch._foreach_lerp_(gradients, means, group["momentum"])  # Nesterov's
+        # Where a process holds parts of matrices (FSDP2), it works on the whole, as under DDP, and keeps its parts.
+        stacked = torch.stack([whole(gradient) for gradient in gradients])
+        stacked = stacked.unflatten(1, (group["rows"], -1)).flatten(0, 1)  # (n, rows, columns)
         size = _RMS * math.sqrt(max(stacked.shape[1:]))
         made = orthogonal(stacked, self.iterations).unflatten(0, (len(parameters), -1)).flatten(1, 2)
+        for gradient, update in zip(gradients, made, strict=True):
+            fill(gradient, update)
         weights: list[Tensor] = [*parameters]
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, list(made.unbind()), alpha=-group["lr"] * size)
+        torch._foreach_add_(weights, gradients, alpha=-group["lr"] * size)
 
 
 def orthogonal(x: Float[Tensor, "n r c"], iterations: int) -> Float[Tensor, "n r c"]:
