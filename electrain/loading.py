@@ -1,6 +1,7 @@
 """From a run to the loaders of its rows, for this process."""
 
 from functools import partial
+from typing import Any
 
 from electrain import distributed
 from electrain.data.loader import Loader
@@ -11,15 +12,16 @@ from electrain.source import Source
 
 def training(run: Run, shards: Shards, source: Source) -> Loader:
     """Of the rows that are trained on, as many a step as the run's growth has it."""
-    loader = _loader(run, shards, source, run.length, run.batch, run.seed, run.accumulate)
     grows, begins = run.growth, run.growth.short(run.steps)
-    loader.before = partial(grows.before, steps=run.steps, batch=run.batch)
+    more: dict[str, Any] = {"seed": run.seed, "accumulate": run.accumulate}
+    before, shorter = partial(grows.before, steps=run.steps, batch=run.batch), None
     if begins:
-        more = run.length // grows.length
-        short = _loader(run, shards, source, grows.length, run.batch * more, run.seed, run.accumulate)
-        short.before = lambda step: more * grows.before(step, run.steps, run.batch)
-        loader.shorter = (begins, short)
-    return loader
+        times = run.length // grows.length
+        short = _loader(
+            run, shards, source, grows.length, run.batch * times, before=lambda step: times * before(step), **more
+        )
+        shorter = begins, short
+    return _loader(run, shards, source, run.length, run.batch, before=before, shorter=shorter, **more)
 
 
 def held_out(run: Run, shards: Shards, source: Source) -> Loader:
@@ -28,12 +30,9 @@ def held_out(run: Run, shards: Shards, source: Source) -> Loader:
     return _loader(run, shards, source, run.length, rows, seed=0)
 
 
-def _loader(
-    run: Run, shards: Shards, source: Source, length: int, batch: int, seed: int, accumulate: int = 1
-) -> Loader:
+def _loader(run: Run, shards: Shards, source: Source, length: int, batch: int, **more: Any) -> Loader:
     packing = run.packing.build(shards, length)
     reader = run.system.reader(source, packing)
     return Loader(
-        packing, shards.vocab, batch=batch, seed=seed, accumulate=accumulate, reader=reader,
-        rank=distributed.rank(), ranks=distributed.ranks(),
-    )  # fmt: skip
+        packing, shards.vocab, batch=batch, reader=reader, rank=distributed.rank(), ranks=distributed.ranks(), **more
+    )

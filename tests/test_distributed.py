@@ -2,9 +2,12 @@
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,3 +219,38 @@ def test_a_killed_process_is_started_again(data: Path, tmp_path: Path) -> None:
     assert_same_curve(tmp_path / "whole" / "electra", tmp_path / "struck" / "electra")
     ours, theirs = (model_of(tmp_path / name / "electra") for name in ("whole", "struck"))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)  # the same processes: bit for bit
+
+
+@pytest.mark.slow
+def test_a_machine_joins_a_run_in_progress(data: Path, tmp_path: Path) -> None:
+    """Two agents of torchrun, the second a while after the first: the processes start again, and the run goes on."""
+    run = ["-m", "electrain", "pretrain", "electra_tiny", "--data", str(data), "--out", str(tmp_path / "run")]
+    run += shlex.split(
+        "--steps 900 --batch 12 --length 16 --log-every 50 --eval-every 900 --compute.compile False "
+        "--compute.device cpu --system.encoder.hidden 64 --system.encoder.ffn 64 --system.encoder.embedding 64 "
+        "--system.encoder.attention-start normal"
+    )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    agent = shlex.split(f"--nnodes 1:2 --rdzv-backend c10d --rdzv-endpoint localhost:{port} --max-restarts 1")
+    agent += ["--rdzv-conf", "last_call_timeout=1"]  # seconds in which others are waited for where one would do
+    command = [sys.executable, "-m", "torch.distributed.run", *agent, "--nproc-per-node", "1", *run]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Without it an agent that comes later waits for an address that the first one wrote down in a round before.
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    log = tmp_path / "run" / "metrics.jsonl"
+    with (tmp_path / "first.log").open("w") as said:
+        first = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=said, stderr=said)
+        while first.poll() is None and not (log.exists() and log.stat().st_size):
+            time.sleep(0.1)
+        second = subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert first.wait(60) == 0, (tmp_path / "first.log").read_text()
+    assert second.returncode == 0, second.stderr
+    told = (tmp_path / "first.log").read_text()
+    assert "stopped at step" in told and "going on from" in told
+    steps = [line["step"] for line in metrics(tmp_path / "run") if "lr" in line]
+    assert steps == list(range(50, 901, 50))  # each window once
+    assert last(tmp_path / "run").name == "step-000900"

@@ -20,7 +20,6 @@ class Loader:
 
     Slot step * batch + position of the run is row `permutation(slot % rows)` of epoch slot // rows; each epoch has its
     own permutation, named by (seed, epoch). A split smaller than what is asked of it is read again in another order.
-    A run that grows sets `before`, in place of step * batch, and `shorter`.
 
     batch:       rows of a step over all processes; accumulate must divide it, and leave each process a row (UserError)
     seed:        of the order and of every row's randomness (Batch.key)
@@ -29,7 +28,8 @@ class Loader:
     rank, ranks: this process, and how many there are; each takes a contiguous part of every micro-batch, so that a
                  micro-batch holds the same rows however many processes there are; the parts differ by a row at most
     waited:      seconds that consumers of `stream` have waited for data
-    before:      slots before a step; what lies between two steps is the rows of the first, whole micro-batches
+    before:      slots before a step, if not step * batch (a run that grows); between two steps lie the rows of the
+                 first, whole micro-batches
     shorter:     a step, and the loader of the steps before it
     """
 
@@ -44,6 +44,8 @@ class Loader:
         reader: Reader | None = None,
         rank: int = 0,
         ranks: int = 1,
+        before: Callable[[int], int] | None = None,
+        shorter: "tuple[int, Loader] | None" = None,
     ) -> None:
         if batch < 1 or accumulate < 1 or batch % accumulate:
             raise UserError(
@@ -60,8 +62,8 @@ class Loader:
         self.packing, self.vocab = packing, vocab
         self.batch, self.seed, self.accumulate, self.rank, self.ranks = batch, seed, accumulate, rank, ranks
         self.reader, self.waited = reader, 0.0
-        self.before: Callable[[int], int] = lambda step: step * batch
-        self.shorter: tuple[int, Loader] | None = None
+        self.before = before or (lambda step: step * batch)
+        self.shorter = shorter
         self._plain = np.ones(vocab.size, np.bool_)  # by id: not a special token
         self._plain[list(vocab.special)] = False
 
