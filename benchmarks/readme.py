@@ -77,10 +77,21 @@ def loader(found: dict[str, Any]) -> Line:
     )
 
 
+def systems(found: dict[str, Any]) -> Line:
+    name = max(found["saved"], key=lambda name: found["saved"][name]["speed"])
+    ours, joint = found["systems"][name], found["systems"]["joint"]
+    what = f"the step of `{name}`, {found['size']}, batch {found['batch']} × {found['length']}, against the joint one"
+    what += (
+        f"{'' if found['compiled'] else ', neither compiled'}; {ours['peak_mib'] / joint['peak_mib']:.2f} of its memory"
+    )
+    return Line(times(ours["rate"] / joint["rate"]), what, *spreads("tokens/s", ours, joint))
+
+
 # By how "what" begins, in the order of the table.
 KINDS: dict[str, Callable[[dict[str, Any]], Line]] = {
     "tokens a second of the joint ELECTRA step": step,
     "the joint step against its matrix products": roofline,
+    "what systems save against the joint ELECTRA": systems,
     "examples a second of fine-tuning": finetune,
     "seconds of electrain prepare": prepare,
     "peak resident memory of electrain prepare": memory,
@@ -104,14 +115,14 @@ def spreads(unit: str, *variants: dict[str, float]) -> list[str]:
 
 
 def table(results: Path) -> str:
-    """A line for the newest file of every kind, size and machine; files of other kinds are left out."""
-    newest: dict[tuple[int, str, str], dict[str, Any]] = {}
+    """A line for the newest file of every kind, size, machine and systems; files of other kinds are left out."""
+    newest: dict[tuple[int, str, str, str], dict[str, Any]] = {}
     for path in sorted(results.glob("*.json")):
         found = json.loads(path.read_text())
         kind = next((number for number, what in enumerate(KINDS) if found.get("what", "").startswith(what)), None)
         if kind is None:
             continue
-        key = kind, found.get("size", ""), found["machine"]
+        key = kind, found.get("size", ""), found["machine"], " ".join(found.get("systems", ()))
         if key not in newest or found["date"] >= newest[key]["date"]:
             newest[key] = found
     makes = list(KINDS.values())
