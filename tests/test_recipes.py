@@ -15,6 +15,7 @@ import pytest
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.flops import count
 from electrain.objectives.mlm import Mlm
@@ -92,7 +93,7 @@ def test_a_recipe_says_what_it_is(name: str) -> None:
 def test_a_recipe_can_be_built(name: str) -> None:
     run = RECIPES[name]()
     encoder, corruptor = run.system.encoder, getattr(run.system, "corruptor", None)
-    assert isinstance(encoder, Bert.Config) and run.length <= encoder.positions
+    assert isinstance(encoder, Bert.Config | Modern.Config) and run.length <= encoder.positions
     assert not isinstance(run.optim, Adam) or run.optim.warmup < run.steps
     if isinstance(corruptor, Joint.Config) and corruptor.tying != "all":
         generator = encoder.scaled(corruptor.width, corruptor.depth)
