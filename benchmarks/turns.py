@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -79,11 +79,11 @@ class Turns:
             print(f"{name}: ready after {time.monotonic() - began:.0f} s", flush=True)
         self.rates: dict[str, list[float]] = {name: [] for name in self.workers}
 
-    def run(self, rounds: int, steps: int) -> dict[str, Figures]:
-        """So many rounds of so many steps each; ends the contestants."""
+    def run(self, rounds: int, steps: int | Mapping[str, int]) -> dict[str, Figures]:
+        """So many rounds of so many steps each, or each its own number; ends the contestants."""
         for number in range(rounds):
             for name in self.workers:
-                units, seconds = self._ask(name, steps)
+                units, seconds = self._ask(name, steps if isinstance(steps, int) else steps[name])
                 self.rates[name].append(units / seconds)
             print(f"round {number + 1} of {rounds}", flush=True)
         figures = {}

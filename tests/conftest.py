@@ -31,10 +31,12 @@ if os.environ.get("ELECTRAIN_TYPECHECK", "1") != "0":
     class EagerOnly(type(jaxtyping.config)):
         """Checks are off while torch.compile traces: it cannot look into them, and a tensor has no value there."""
 
+        unchecked = False
+
         @property
         def jaxtyping_disable(self) -> bool:
-            """True while something is being compiled."""
-            return torch.compiler.is_compiling()
+            """True while something is being compiled, and where a test has switched the checks off."""
+            return self.unchecked or torch.compiler.is_compiling()
 
     jaxtyping.config.__class__ = EagerOnly
 
@@ -63,6 +65,12 @@ def in_time(pytestconfig: pytest.Config) -> None:
     """Skips a test for which no time is left; what is skipped so is counted and named at the end."""
     if time.monotonic() - BEGAN > pytestconfig.getoption("--seconds"):
         pytest.skip("no time left (--seconds)")
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures are not checked: for trainings whose every call other tests make, which take half as long again."""
+    monkeypatch.setattr(type(jaxtyping.config), "unchecked", True, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -267,6 +267,7 @@ def compile_one(said_in: str) -> None:
     Path(said_in).write_text("\n".join(said))
 
 
+@pytest.mark.slow
 def test_code_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     """What is left of a process that was killed while it compiled: a file that PyTorch trusts, and cannot load."""
 

@@ -28,7 +28,7 @@ from tests.training import VOCAB, last, make_data, metrics, weights
 # accuracy, a table that is read outside of the step, losses over places of several kinds, updates of whole matrices.
 TELLING = ["electra", "cached", "early_exit_log_space", "nearest", "electric", "modern"]
 ROUNDING = 2e-5  # of a loss, after 50 steps; it was 3e-7
-SHARED = {"steps": 14, "evaluate": 6, "batch": 16, "accumulate": 2, "packing": "pairs"}
+SHARED = {"steps": 8, "evaluate": 4, "batch": 16, "accumulate": 2, "packing": "pairs"}
 
 
 @pytest.fixture(scope="module")

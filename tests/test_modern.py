@@ -39,17 +39,16 @@ def text(length: int = 20, *sizes: int) -> tuple[Tensor, Tensor]:
     return torch.where(real, torch.randint(5, VOCAB.size, real.shape), VOCAB.pad), real
 
 
-@pytest.mark.parametrize(("length", "window"), [(20, 6), (20, 64), (50, 6), (37, 3)])
-def test_the_same_as_transformers(length: int, window: int) -> None:
-    """Logits and gradients, with all that a row can be: shorter than the window, longer, and long enough for bands."""
+def beside_transformers(sizes: Modern.Config) -> tuple[Modern, MlmHead, nn.Module, dict[str, nn.Parameter]]:
+    """Encoder and head, transformers' model with the same weights, and our weights by their names in it."""
     from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-    encoder = shaken(Modern(replace(SIZES, window=window), VOCAB), 0.1)
+    encoder = shaken(Modern(sizes, VOCAB), 0.1)
     head = shaken(MlmHead(encoder), 0.1)
     config = ModernBertConfig(
         vocab_size=VOCAB.size, hidden_size=48, intermediate_size=40, num_hidden_layers=5, num_attention_heads=3,
-        max_position_embeddings=64, local_attention=2 * window, pad_token_id=0, cls_token_id=2, sep_token_id=3,
-        bos_token_id=2, eos_token_id=3,
+        max_position_embeddings=sizes.positions, local_attention=2 * sizes.window, pad_token_id=0, cls_token_id=2,
+        sep_token_id=3, bos_token_id=2, eos_token_id=3,
     )  # fmt: skip
     theirs = ModernBertForMaskedLM(config).eval()
     pairs: dict[str, nn.Parameter] = {"decoder.bias": head.bias}
@@ -63,6 +62,13 @@ def test_the_same_as_transformers(length: int, window: int) -> None:
     pairs |= {f"{name}.weight": module.weight for name, module in modules.items()}  # type: ignore[misc]
     left = theirs.load_state_dict(pairs | {"decoder.weight": encoder.tokens.weight})
     assert not left.missing_keys and not left.unexpected_keys
+    return encoder, head, theirs, pairs
+
+
+@pytest.mark.parametrize(("length", "window"), [(20, 6), (20, 64), (50, 6), (37, 3)])
+def test_the_same_as_transformers(length: int, window: int) -> None:
+    """Logits and gradients, with all that a row can be: shorter than the window, longer, and long enough for bands."""
+    encoder, head, theirs, pairs = beside_transformers(replace(SIZES, window=window))
     ids, real = text(length)
     ours = head(encoder(ids, real), encoder.tokens.weight)[real]
     expected = theirs(input_ids=ids, attention_mask=real.long()).logits[real]
@@ -72,6 +78,14 @@ def test_the_same_as_transformers(length: int, window: int) -> None:
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in pairs.items():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@torch.no_grad()
+def test_the_same_as_transformers_over_8192_tokens() -> None:
+    encoder, head, theirs, _ = beside_transformers(replace(SIZES, window=64, positions=8192))
+    ids = torch.randint(5, VOCAB.size, (1, 8192))
+    ours = head(encoder(ids, torch.ones_like(ids, dtype=torch.bool)), encoder.tokens.weight)
+    torch.testing.assert_close(ours, theirs(input_ids=ids).logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("documents", ["together", "apart"])

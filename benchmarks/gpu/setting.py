@@ -8,19 +8,22 @@ from ours import vocab_of
 
 from electrain.compute import Compute
 from electrain.encoders.bert import Bert
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.optim.adam import Adam
 from electrain.recipes.bert import bert_base, bert_small
 from electrain.recipes.electra import electra, electra_base, electra_large, electra_small
 from electrain.recipes.fast_electra import fast_electra
 from electrain.recipes.fast_electra_cached import fast_electra_cached
-from electrain.recipes.sizes import BASE, SMALL, Size
+from electrain.recipes.sizes import BASE, SIZES, SMALL, Size
 from electrain.run import Run
 from electrain.vocab import Vocab
 
 OURS, EAGER, COMPILED = "electrain compiled", "transformers eager", "transformers compiled"
 _TINY = Bert.Config(layers=1, hidden=64, ffn=128, heads=4, embedding=32, positions=32)
+_SMALLEST = Modern.Config(layers=2, hidden=64, ffn=64, heads=2, embedding=64, positions=32, window=4, global_every=2)
 DRY = Size(_TINY, 1 / 4, 1.0, 1, 400, 8, 32, Adam(lr=1e-3, warmup=20))
+MODERN = replace(DRY, encoder=_SMALLEST)
 
 
 class Contestant(NamedTuple):
@@ -116,6 +119,16 @@ def _waves() -> tuple[Wave, ...]:
                 ours("bert_base", bert_base(), 24),
             ),
         ),
+        Wave(
+            "the modern encoder",
+            8,
+            (
+                ours("electra_small", small, 192),
+                ours("electra_modern_small", electra(SIZES["modern-small"]), 192),
+                ours("electra_base", base, 16),
+                ours("electra_modern_base", electra(SIZES["modern-base"]), 16),
+            ),
+        ),
         Wave("large", 4, (ours("electra_large", large, 16), ours("electra_large", large, 32))),
         Wave("small, larger batches", 10, (ours("electra_small", small, 1024), ours("electra_small", small, 2048))),
         Wave("base, larger batches", 5, (ours("electra_base", base, 64), ours("electra_base", base, 128))),
@@ -130,4 +143,5 @@ def _dry_waves() -> tuple[Wave, ...]:
     return (
         Wave("joint", 2, tuple(Contestant(who, "electra", joint, 8) for who in (OURS, COMPILED))),
         Wave("cached", 2, (Contestant(OURS, "fast_electra_cached", fast_electra_cached(DRY), 8),)),
+        Wave("the modern encoder", 2, (Contestant(OURS, "electra_modern", electra(MODERN), 8),)),
     )

@@ -16,6 +16,8 @@ from tests.training import (
     one_thread,  # noqa: F401 - a fixture
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # the contract's tests make the same calls
+
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 
