@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import nn
 
 from electrain.memory import Memory, measure
+from electrain.outline import outline
 from electrain.run import Run
 from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
@@ -141,7 +142,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
 
 def structure(run: Run, vocab_size: int) -> Pretraining:
     """The run's system without weights."""
-    with torch.device("meta"):
+    with outline():
         return run.system.build(vocab_of(vocab_size))
 
 

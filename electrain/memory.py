@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from electrain.batch import Batch
 from electrain.compute import casting
+from electrain.outline import outline
 from electrain.run import Run
 from electrain.vocab import Vocab
 
@@ -64,7 +65,7 @@ def measure(
     raises DataDependentOutputException.
     """
     rows = rows or run.batch // run.accumulate
-    with torch.device("meta"):
+    with outline():
         system = run.system.build(vocab).train()
     with FakeTensorMode():
         # Fresh leaves on the CPU, in name only: autocast knows no meta device. A shared parameter stays one.

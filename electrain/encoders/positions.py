@@ -41,22 +41,24 @@ def look_near(projections: Iterable[Tensor], table: int, width: int, heads: int)
     """
     size = width // heads
     pairs = min(size, POSITION) // 2
-    with torch.device("cpu"):  # numbers are read from it, also where a structure without data is made (device "meta")
-        rate = rates(table)[:pairs]
+    rate = rates(table)[:pairs]
     # After LayerNorm a place's vector has unit variance: a pair's squared length is about 1.
     gain = math.sqrt(PEAK * math.sqrt(size) / pairs)
+    sine = 2 * torch.arange(pairs)
+    cosine = sine + 1
+    plain = torch.zeros(size, width)
+    plain[sine, sine] = plain[cosine, cosine] = 1.0
     for number, projection in enumerate(projections):
         weight = projection.data
         for head in range(heads):
             turn_number = (number * heads + head) % max(4, heads)
             distance = (turn_number // 2 + 1) * (-1 if turn_number % 2 == 0 else 1)
-            turn, plain = torch.zeros(size, width), torch.zeros(size, width)
-            for pair, angle in enumerate((rate * distance).tolist()):
-                s, c = 2 * pair, 2 * pair + 1
-                # sin(a + b) = sin a cos b + cos a sin b; cos(a + b) = cos a cos b - sin a sin b
-                turn[s, s], turn[s, c] = math.cos(angle), math.sin(angle)
-                turn[c, c], turn[c, s] = math.cos(angle), -math.sin(angle)
-                plain[s, s] = plain[c, c] = 1.0
+            angle = (rate * distance).double()
+            turn = torch.zeros(size, width)
+            # sin(a + b) = sin a cos b + cos a sin b; cos(a + b) = cos a cos b - sin a sin b
+            turn[sine, sine] = turn[cosine, cosine] = angle.cos().float()
+            turn[sine, cosine] = angle.sin().float()
+            turn[cosine, sine] = -angle.sin().float()
             rows = slice(head * size, (head + 1) * size)
             weight[rows] = gain * turn
             weight[width:][rows] = gain * plain

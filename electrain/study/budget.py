@@ -7,7 +7,6 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from electrain.hub.source import Folders
 from electrain.hub.weights import parts
 from electrain.objectives.mlm import Mlm
 from electrain.optim.adam import Adam
+from electrain.outline import outline
 from electrain.recipes.sizes import Size
 from electrain.run import Run
 from electrain.source import MaskedLm, Proposals, Source
@@ -47,7 +47,7 @@ class Planned(Source):
             return self.folders.masked_lm(place)
         if self.first is None:
             raise NoStage("it needs a trained generator, and no stage before it makes one")
-        with torch.device("meta"):
+        with outline():
             found = parts(self.first.system.build(self.vocab))
             model = found.get("generator") or found.get("bert")
             if model is None:
@@ -57,7 +57,7 @@ class Planned(Source):
     def encoder(self) -> Encoder:
         if self.first is None:
             return self.folders.encoder()
-        with torch.device("meta"):
+        with outline():
             return self.first.system.build(self.vocab).encoder
 
     def proposals(self, place: str) -> Proposals:
