@@ -1,55 +1,26 @@
-"""The verbs, each one call; the only file that imports tyro."""
+"""The verbs, each one call. Nothing that takes long to load is loaded before the verb that needs it."""
 
-import contextlib
-import io
 import json
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
 from functools import partial
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from electrain import redaction
-from electrain.arguments import VERBS, alone, first_as, named, one_line
-from electrain.distributed import rank
+from electrain.arguments import VERBS, alone, first_as, named
 from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.escaping import message
 from electrain.options import Export, Flops, Pretrain, Quickstart
-from electrain.run import Run
-
-# Booleans take a value; a field that may be None is no verb of its own, but options where the recipe fills it.
-_STYLE = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
-_REPEATED = {"inspect": (tyro.conf.UseAppendAction,)}  # verbs whose options that take several are given several times
-
-
-@dataclass(frozen=True)
-class Options(Run):
-    """The fields of a run as options; its recipe is named before them."""
-
-    recipe: Annotated[str, tyro.conf.Suppress] = ""
-    first: "Options | None" = None
-    """The stage before, with options of its own (--first.steps)."""
-
-    @staticmethod
-    def of(run: Run) -> "Options":
-        """A run's fields, those of the stages before it among them."""
-        return Options(**{**vars(run), "first": run.first and Options.of(run.first)})
-
-    @property
-    def plain(self) -> Run:
-        """The run that was chosen."""
-        return Run(**{**vars(self), "first": self.first and self.first.plain})
+from electrain.parsing import parse
 
 
 def _quickstart(args: Sequence[str]) -> None:
     from electrain.quickstart import quickstart
 
-    quickstart(_parse(Quickstart, args, "quickstart").out)
+    quickstart(parse(Quickstart, args, "quickstart").out)
 
 
 def _prepare(args: Sequence[str]) -> None:
@@ -57,7 +28,7 @@ def _prepare(args: Sequence[str]) -> None:
     from electrain.data.settings import Prepare
     from electrain.data.workers import main_unseen
 
-    settings = _parse(Prepare, args, "prepare")
+    settings = parse(Prepare, args, "prepare")
     with main_unseen():
         prepare(settings)
 
@@ -65,14 +36,16 @@ def _prepare(args: Sequence[str]) -> None:
 def _recipes(args: Sequence[str]) -> None:
     from electrain.catalogue import catalogue
 
-    _parse(None, args, "recipes")
+    parse(None, args, "recipes")
     catalogue()
 
 
 def _pretrain(args: Sequence[str]) -> None:
+    from electrain.chosen import choose
+    from electrain.distributed import first
     from electrain.train import pretrain
 
-    chosen = _chosen(Pretrain, args, "pretrain")
+    chosen = choose(Pretrain, args, "pretrain")
     command = redaction.command("pretrain", args)
     fill = None
     if chosen.start_from or chosen.start_generator:
@@ -82,7 +55,7 @@ def _pretrain(args: Sequence[str]) -> None:
         where = (chosen.start_from or None, chosen.start_generator or None)
         fill = partial(load_into, encoder=where[0], generator=where[1], tokenizer=tokenizer)
     path = pretrain(chosen.run.plain, chosen.data, chosen.out, command, fill)
-    if rank():  # of several processes, the first speaks
+    if not first():  # of several processes, the first speaks
         return
     print(f"trained: {path}")
     print(f"next:    {shlex.join(['electrain', 'export', str(chosen.out), '--out', str(chosen.out / 'export')])}")
@@ -95,7 +68,7 @@ def _finetune(args: Sequence[str]) -> None:
 
     where = "glue for all of GLUE, or one of\n" + "\n".join(f"  {name:9} {what}" for name, what in NAMES.items())
     name, rest = named(args, "finetune", "TASK", where)
-    how: Finetune = _parse(Finetune, rest, f"finetune {name}")
+    how: Finetune = parse(Finetune, rest, f"finetune {name}")
     _print(finetune(name, how, redaction.command("finetune", args)), 160)
     print(f"results: {how.out}")
 
@@ -104,35 +77,35 @@ def _blimp(args: Sequence[str]) -> None:
     from electrain.zeroshot.blimp import blimp
     from electrain.zeroshot.options import Blimp
 
-    print("\n".join(f"written: {path}" for path in blimp(_parse(Blimp, args, "blimp"))))
+    print("\n".join(f"written: {path}" for path in blimp(parse(Blimp, args, "blimp"))))
 
 
 def _score(args: Sequence[str]) -> None:
     from electrain.zeroshot.options import Score
     from electrain.zeroshot.score import score
 
-    score(_parse(Score, first_as("--file", args), "score"))
+    score(parse(Score, first_as("--file", args), "score"))
 
 
 def _similarity(args: Sequence[str]) -> None:
     from electrain.zeroshot.options import Similarity
     from electrain.zeroshot.similarity import similarity
 
-    print("\n".join(f"written: {path}" for path in similarity(_parse(Similarity, args, "similarity"))))
+    print("\n".join(f"written: {path}" for path in similarity(parse(Similarity, args, "similarity"))))
 
 
 def _inspect(args: Sequence[str]) -> None:
     from electrain.inspect.options import Inspect
     from electrain.inspect.page import inspect
 
-    inspect(_parse(Inspect, args, "inspect"))
+    inspect(parse(Inspect, args, "inspect"))
 
 
 def _study(args: Sequence[str]) -> None:
     from electrain.study.conduct import Conduct, conduct
 
     name, rest = named(args, "study", "STUDY", "the one study there is: ladder")
-    made = conduct(name, _parse(Conduct, rest, f"study {name}"), redaction.command("study", args))
+    made = conduct(name, parse(Conduct, rest, f"study {name}"), redaction.command("study", args))
     print("\n".join(f"written: {path}" for path in made))
 
 
@@ -140,14 +113,14 @@ def _report(args: Sequence[str]) -> None:
     from electrain.report.build import report
     from electrain.report.settings import Report
 
-    how: Report = _parse(Report, alone("--watch", first_as("--runs", args)), "report")
+    how: Report = parse(Report, alone("--watch", first_as("--runs", args)), "report")
     print(f"written: {report(how)}")
 
 
 def _cache(args: Sequence[str]) -> None:
     from electrain.propose import Proposing, propose
 
-    how: Proposing = _parse(Proposing, first_as("--generator", args), "cache")
+    how: Proposing = parse(Proposing, first_as("--generator", args), "cache")
     propose(how)
     print(f"cached: {how.out}")
     options = ["--data", how.data, "--system.corruptor.cache", how.out, "--length", how.length, "--out", "RUN"]
@@ -158,7 +131,7 @@ def _export(args: Sequence[str]) -> None:
     from electrain.hub.export import export, push
     from electrain.recipes import load_file
 
-    chosen: Export = _parse(Export, first_as("--run", args), "export")
+    chosen: Export = parse(Export, first_as("--run", args), "export")
     if chosen.code is not None:
         load_file(chosen.code)
     part = None if chosen.part == "auto" else chosen.part
@@ -172,19 +145,21 @@ def _export(args: Sequence[str]) -> None:
 
 
 def _flops(args: Sequence[str]) -> None:
+    from electrain.chosen import choose
     from electrain.flops import describe
 
-    chosen = _chosen(Flops, args, "flops")
+    chosen = choose(Flops, args, "flops")
     if chosen.vocab_size < 1:
         raise UserError(f"--vocab-size {chosen.vocab_size}: choose 1 or more")
     _print(describe(chosen.run.plain, chosen.vocab_size), 120)
 
 
 def _plan(args: Sequence[str]) -> None:
+    from electrain.chosen import choose
     from electrain.plan.settings import Plan
     from electrain.plan.show import describe
 
-    chosen = _chosen(Plan, args, "plan")
+    chosen = choose(Plan, args, "plan")
     _print(describe(chosen.run.plain, chosen), 120)
 
 
@@ -198,42 +173,10 @@ def _print(table: Any, width: int) -> None:
     console.print(table)
 
 
-def _recipe(args: Sequence[str], verb: str) -> tuple[Run, Sequence[str]]:
-    """The recipe named first, of the size and the optimizer that are named anywhere, and the arguments after it."""
-    from electrain.recipes import optimized, recipe, sized
-    from electrain.recipes.sizes import SIZES
-
-    name, rest = named(args, verb, "RECIPE", "`electrain recipes` lists them")
-    function = recipe(name)
-    # Looked up beforehand, for it decides the defaults of all other options; a name that is wrong is told by tyro.
-    words = [word for option in rest for word in option.split("=", 1)]
-    size, optimizer = (words[words.index(name) + 1] if name in words[:-1] else "" for name in ("--size", "--optimizer"))
-    run = sized(function, SIZES[size]) if size in SIZES else function()
-    return (optimized(run, optimizer) if optimizer in ("adam", "muon") else run), rest
-
-
-def _chosen(kind: type, args: Sequence[str], verb: str) -> Any:
-    """A verb's options, and in `run` the fields of the recipe that is named first, whose values are the defaults."""
-    run, rest = _recipe(args, verb)
-    fields = Annotated[Options, tyro.conf.arg(name="", default=Options.of(run))]
-    both = make_dataclass(
-        kind.__name__, [("run", fields)], bases=(kind,), namespace={"__doc__": kind.__doc__}, frozen=True, kw_only=True
-    )
-    return _parse(both, rest, f"{verb} {args[0]}")
-
-
-def _parse(kind: Any, args: Sequence[str], verb: str) -> Any:
-    """The options of a verb. UserError, in one line, for what cannot be understood."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            if kind is None:
-                return tyro.cli(lambda: None, args=args, prog=f"electrain {verb}", description=VERBS[verb])
-            return tyro.cli(kind, args=args, prog=f"electrain {verb}", config=_STYLE + _REPEATED.get(verb, ()))
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UserError(one_line(said.getvalue(), verb)) from None
+def _process() -> str:
+    """Which process speaks, if not the first. Where nothing has loaded what knows, there is one."""
+    distributed = sys.modules.get("electrain.distributed")
+    return f" (process {distributed.rank()})" if distributed and not distributed.first() else ""
 
 
 _CALLS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -274,8 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _CALLS[args[0]](args[1:])
         sys.stdout.flush()
     except UserError as error:
-        where = f" (process {rank()})" if rank() else ""
-        print(f"electrain{where}: {message(redaction.text(str(error)))}", file=sys.stderr)
+        print(f"electrain{_process()}: {message(redaction.text(str(error)))}", file=sys.stderr)
         raise SystemExit(2) from None
     except Elsewhere:
         raise SystemExit(2) from None

@@ -24,8 +24,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors",
-        "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns",
-        "batch progress growth",
+        "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns "
+        "outline",
+        "batch progress growth parsing",
         "data metrics optim watch guard sharded",
         "source",
         "cache",
@@ -37,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "run",
         "checkpoint memory tracking start samples loading",
         "hub flops recipes",
-        "propose train catalogue savings plan",
+        "propose train catalogue savings plan chosen",
         "finetune judge",
         "zeroshot",
         "probe report inspect",
@@ -144,9 +145,9 @@ def test_no_import_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_only_the_command_line_imports_tyro() -> None:
+def test_only_what_reads_options_imports_tyro() -> None:
     users = {module for module in SOURCES if any(name.partition(".")[0] == "tyro" for name in imported(module))}
-    assert users == {"electrain.cli"}
+    assert users == {"electrain.parsing", "electrain.chosen"}
 
 
 def test_files_are_short() -> None:
@@ -166,6 +167,13 @@ def test_training_path_is_light() -> None:
     code = "import sys, electrain.train, electrain.system, electrain.data.loader; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in fresh(code).split()}
     assert not loaded & {"datasets", "datatrove", "tyro", "transformers", "tokenizers"}
+
+
+def test_the_command_line_is_there_at_once() -> None:
+    """Before a verb is known, nothing is loaded that takes seconds."""
+    code = "import sys, electrain.cli; print(*sys.modules)"
+    loaded = {name.partition(".")[0] for name in fresh(code).split()}
+    assert not loaded & {"torch", "numpy", "datasets", "datatrove", "transformers", "tokenizers", "pyarrow"}
 
 
 def tracked() -> list[Path]:

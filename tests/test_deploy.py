@@ -13,7 +13,7 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
-from electrain import cli
+from electrain.chosen import choose
 from electrain.options import Pretrain
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
@@ -36,7 +36,7 @@ def accepted(words: list[str]) -> tuple[Any, Any]:
     assert torchrun.module and torchrun.training_script == "electrain"
     verb, *rest = torchrun.training_script_args
     assert verb == "pretrain"
-    return torchrun, cli._chosen(Pretrain, rest, verb)
+    return torchrun, choose(Pretrain, rest, verb)
 
 
 def command(script: str, **variables: str) -> list[str]:

@@ -11,6 +11,8 @@ from electrain.run import Run
 from electrain.system import System
 from tests.training import BERT, ELECTRA, PAIRS, assert_same, finish, last, make_data, metrics, process, tiny
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 # Compiling is a second or so for every kernel: one layer, and dropout in one of the two cases.
 ONE_LAYER = replace(ELECTRA.encoder, layers=1)
 NO_DROPOUT = replace(ONE_LAYER, dropout=0.0, attention_dropout=0.0)

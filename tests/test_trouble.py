@@ -25,6 +25,8 @@ from tests.training import (
     weights,
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 RUN = tiny(steps=40)
 BAD = 23  # of steps from 0
 CPU = torch.device("cpu")

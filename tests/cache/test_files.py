@@ -27,6 +27,8 @@ from tests.cache.conftest import Command, cache, with_tokenizer
 from tests.forked import Forked
 from tests.training import VOCAB, one_thread  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

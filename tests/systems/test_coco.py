@@ -30,6 +30,8 @@ from tests.training import (
     one_thread,  # noqa: F401 - a fixture
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 NOW = torch.zeros(())
 COCO = CASES["coco"].config
 

@@ -29,6 +29,8 @@ from tests.training import (
     one_thread,  # noqa: F401 - a fixture
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def scored(padded: int = 3) -> tuple[System, Scored, Corrupted, Batch, Tensor]:
     """The objective over a corrupted batch with padding, and the vectors that it was asked about."""

@@ -21,6 +21,8 @@ from tests.training import (
     one_thread,  # noqa: F401 - a fixture
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def words(rows: int) -> Drop:
     return drop(row_keys(0, 0, torch.arange(rows)), Stream.NOISE)

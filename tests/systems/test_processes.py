@@ -9,6 +9,8 @@ from torch import Tensor
 from tests.forked import together
 from tests.systems.kit import Case, all_cases, batch, build, every_case
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def gradients(case: Case, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
     """Gradients of every trained parameter after the case's steps, under DDP where there are several processes."""

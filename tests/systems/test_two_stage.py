@@ -40,6 +40,8 @@ from tests.training import (
     with_tokenizer,
 )
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SIZES = replace(ENCODER, dropout=0.0, attention_dropout=0.0, init="fan_in")
 MASKED_LM = System.Config(SIZES, Mask.Config(masked=0.85, random=0.0), Mlm.Config())
 FROZEN = Frozen.Config(temperature=Schedule(), encoder_start="generator")
