@@ -87,7 +87,7 @@ def stacked(what: str, predictions: Predictions, count: int) -> Float[np.ndarray
     return logits
 
 
-def finite(what: str, logits: Shaped[np.ndarray, "r *n"]) -> None:
+def finite(what: str, logits: Shaped[np.ndarray, "r ..."]) -> None:
     """UserError that names the first row with NaN or infinity."""
     bad = ~np.isfinite(logits).reshape(len(logits), -1).all(1)
     if bad.any():
