@@ -20,6 +20,7 @@ from electrain.start import FIRST
 from electrain.watch import Watch
 
 _STUDY = "study.json"
+FIGURES = "figures.json"  # written by a study beside every run that it has judged, and for fresh weights without a run
 State = Literal["finished", "running", "stopped", "empty"]
 
 
@@ -117,16 +118,22 @@ def histories(folders: tuple[Path, ...], known: Iterable[History] = ()) -> list[
     """The runs in some folders, a study's folder for all of its runs, each stage before its run; named apart.
 
     known: the same as they were before, whose logs are then read on from where they ended
-    UserError for a folder without a run.
+    UserError for a folder without a run; but beside others a study's fresh weights, which were never run, may stand.
     """
     logs = {run.folder: run.lines for run in known}
     found: list[Path] = []
     for folder in folders:
         inside = sorted(path.parent for path in folder.glob(f"*/{recorded.NAME}"))
-        study = (folder / _STUDY).is_file() and not (folder / recorded.NAME).exists()
+        run = (folder / recorded.NAME).exists()
+        study = (folder / _STUDY).is_file() and not run
         if study and not inside:
             raise UserError(f"{folder}: a study of which no run has begun; come again when one has")
+        if not run and len(folders) > 1 and (folder / FIGURES).is_file():
+            continue
         found += inside if study else [folder]
+    if not found:
+        names = ", ".join(map(str, folders))
+        raise UserError(f"{names}: fresh weights that a study has judged, and no run; name a run's folder too")
     found = list(dict.fromkeys(path.resolve() for path in found))
     return [stage for path, name in zip(found, _names(found), strict=True) for stage in _stages(path, name, logs)]
 

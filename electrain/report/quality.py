@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electrain.report.history import History
+from electrain.report.history import FIGURES, History
 from electrain.report.lines import Columns
 from electrain.report.panels import PANELS
 from electrain.report.styles import Style, style, swatch
 from electrain.report.tags import Html, join, tag
 
-FILE = "figures.json"  # written by a study beside every run that it has judged
 MEASURES = {
     "probe_moved": "Probe: a token changed places with its neighbour (AUC)",
     "probe_swapped": "Probe: a token was exchanged (AUC)",
@@ -39,7 +38,7 @@ class Judged(NamedTuple):
 
 def judged(folders: list[Path]) -> list[Judged]:
     """The figures in some folders and in those directly below them; a file that is damaged is none."""
-    paths = [path for folder in folders for path in (folder / FILE, *sorted(folder.glob(f"*/{FILE}")))]
+    paths = [path for folder in folders for path in (folder / FIGURES, *sorted(folder.glob(f"*/{FIGURES}")))]
     found = [_judged(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     return [one for one in found if one is not None]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from electrain.errors import UserError
 from electrain.report import quality
-from electrain.report.history import histories
+from electrain.report.history import FIGURES, histories
 from electrain.study.figures import Figures
 from electrain.study.page import html
 from tests.report.test_report import Seen, runs, seen  # noqa: F401 - a fixture
@@ -96,10 +97,20 @@ def test_several_budgets_make_a_curve(study: Path) -> None:
 def test_damaged_figures_and_a_study_that_has_not_begun(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    (study / "a-seed0" / quality.FILE).write_text("{")
-    (study / "c-seed0" / quality.FILE).write_text('{"recipe": "c", "seed": 0, "operations": NaN}')
+    (study / "a-seed0" / FIGURES).write_text("{")
+    (study / "c-seed0" / FIGURES).write_text('{"recipe": "c", "seed": 0, "operations": NaN}')
     assert [one.recipe for one in quality.judged([study])] == ["<b>a</b>", "untrained"]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "study.json").write_text("{}")
     assert html(tmp_path / "empty", "a study", []) is None
     assert "no page: " in capsys.readouterr().err
+
+
+def test_its_folders_may_be_named_one_by_one(study: Path) -> None:
+    """STUDY/*-seed*: fresh weights, which were never run, stand among the runs, but not alone."""
+    fresh, *others = sorted(study.glob("*-seed*"), key=lambda path: path.name != "u-seed0")
+    panels = seen(fresh, *others).data["panels"]
+    moved = next(plot for plot in panels if plot["title"] == quality.MEASURES["probe_moved"])
+    assert "untrained" in moved["layout"]["yaxis"]["categoryarray"]
+    with pytest.raises(UserError, match="fresh weights that a study has judged, and no run"):
+        histories((fresh, fresh))
