@@ -29,7 +29,8 @@ def measured(out: Path, data: Path, rows: int, average: int) -> dict[str, Any]:
     own = [{name: line[name] for name in ("step", *OWN) if name in line} for line in lines if line["kind"] == "eval"]
     return {
         "recipe": run.recipe, "encoder": type(run.system.encoder).__qualname__, "seed": run.seed, "steps": run.steps,
-        "averaged": [path.name for path in paths], **yardstick(system, data, run, rows), "held_out": own, "machine": record.machine, "versions": record.versions,
+        "averaged": [path.name for path in paths], **yardstick(system, data, run, rows), "held_out": own,
+        "machine": record.machine, "versions": record.versions,
     }  # fmt: skip
 
 
