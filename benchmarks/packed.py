@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ours import vocab_of
 from turns import Gate, Turns, table
 
 from electrain.encoders.modern import Modern
 from electrain.recipes.sizes import SIZES
 from electrain.start import machine, versions
-from electrain.vocab import Vocab
 
-VOCAB = Vocab(size=30522, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
+VOCAB = vocab_of(30522)
 WAYS = ("packed, apart", "packed, together", "padded to the row", "padded to the longest")
 SPREAD = 0.8  # deviation of the logarithm of lengths
 MODELS = [name for name, size in SIZES.items() if isinstance(size.encoder, Modern.Config)]
@@ -58,10 +58,9 @@ def padded(args: argparse.Namespace, longest: bool) -> Iterator[Rows]:
         parts = np.sort(parts)
     start = 0
     while start < len(parts):
-        wide = parts[start] if longest else args.length
-        stop = start
+        stop, wide = start, 0 if longest else args.length
         while stop < len(parts) and (stop + 1 - start) * max(wide, parts[stop]) <= args.rows * args.length:
-            wide = max(wide, parts[stop]) if longest else args.length
+            wide = max(wide, parts[stop])
             stop += 1
         some, start = torch.from_numpy(parts[start:stop]), stop
         real = torch.arange(int(wide)) < some[:, None]

@@ -13,6 +13,8 @@ from electrain.errors import UserError
 from electrain.run import Record, Run, differences, identity
 
 FIRST = "first"  # the folder of the stage before, inside the run's
+STUDY = "study.json"  # what a study was asked for, in its folder
+FIGURES = "figures.json"  # what a study found of a run, beside it, and of fresh weights, where there is no run
 
 
 def begin(run: Run, shards: Shards, out: Path, command: str) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from electrain.start import FIGURES
 from electrain.study.conduct import UNTRAINED
-from electrain.study.figures import FILE, Figures
+from electrain.study.figures import Figures
 
 # name: head, decimals
 MEASURES = {
@@ -37,7 +38,7 @@ MARKS = ("o", "s", "^", "D")
 
 def figures(run: Path) -> tuple[str, int, dict[str, float]]:
     """Recipe, steps, and the measures that a run has."""
-    own = Figures.load(run / FILE)
+    own = Figures.load(run / FIGURES)
     found = {name: value for name in MEASURES if (value := getattr(own, name, None)) is not None}
     for path in run.glob("blimp/*.json"):
         found["blimp"] = json.loads(path.read_text())["accuracy"]
@@ -50,7 +51,7 @@ def gathered(studies: dict[str, Path]) -> dict[tuple[str, str], list[tuple[int, 
     """Runs by recipe and encoder, in the order of the recipes' names, the untrained first."""
     found: dict[tuple[str, str], list[tuple[int, dict[str, float]]]] = {}
     for label, study in studies.items():
-        for path in sorted(study.glob(f"*/{FILE}")):
+        for path in sorted(study.glob(f"*/{FIGURES}")):
             recipe, steps, values = figures(path.parent)
             found.setdefault((recipe, label), []).append((steps, values))
     labels = list(studies)

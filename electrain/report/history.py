@@ -16,11 +16,9 @@ from electrain.lock import holder
 from electrain.report import lines, recorded
 from electrain.report.lines import Columns, Lines
 from electrain.report.recorded import Recorded
-from electrain.start import FIRST
+from electrain.start import FIGURES, FIRST, STUDY
 from electrain.watch import Watch
 
-_STUDY = "study.json"
-FIGURES = "figures.json"  # written by a study beside every run that it has judged, and for fresh weights without a run
 State = Literal["finished", "running", "stopped", "empty"]
 
 
@@ -125,12 +123,11 @@ def histories(folders: tuple[Path, ...], known: Iterable[History] = ()) -> list[
     for folder in folders:
         inside = sorted(path.parent for path in folder.glob(f"*/{recorded.NAME}"))
         run = (folder / recorded.NAME).exists()
-        study = (folder / _STUDY).is_file() and not run
+        study = (folder / STUDY).is_file() and not run
         if study and not inside:
             raise UserError(f"{folder}: a study of which no run has begun; come again when one has")
-        if not run and len(folders) > 1 and (folder / FIGURES).is_file():
-            continue
-        found += inside if study else [folder]
+        if run or not (folder / FIGURES).is_file():  # not a study's fresh weights
+            found += inside if study else [folder]
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"{names}: fresh weights that a study has judged, and no run; name a run's folder too")

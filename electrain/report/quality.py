@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electrain.report.history import FIGURES, History
+from electrain.report.history import History
 from electrain.report.lines import Columns
 from electrain.report.panels import PANELS
 from electrain.report.styles import Style, style, swatch
 from electrain.report.tags import Html, join, tag
+from electrain.start import FIGURES
 
 MEASURES = {
     "probe_moved": "Probe: a token changed places with its neighbour (AUC)",

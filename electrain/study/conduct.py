@@ -21,10 +21,10 @@ from electrain.progress import shown
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES, Size
 from electrain.run import Record, Run, differences, settled
-from electrain.start import trained
+from electrain.start import FIGURES, STUDY, trained
 from electrain.study.budget import afford, complete, operations, step_cost
 from electrain.study.far import far
-from electrain.study.figures import FILE, Figures, counted, yardstick
+from electrain.study.figures import Figures, counted, yardstick
 from electrain.study.ladder import study
 from electrain.study.table import save
 from electrain.study.workers import Job, side_by_side
@@ -33,7 +33,6 @@ from electrain.train import pretrain
 from electrain.vocab import Vocab
 
 UNTRAINED = "untrained"
-_PLAN = "study.json"
 _LOGS = "logs"
 
 
@@ -161,7 +160,7 @@ def _digest(chosen: Conduct) -> str:
 
 def _begin(out: Path, plan: dict[str, object]) -> None:
     """Make OUT, or check that the study in it is this one. UserError if it holds anything else."""
-    path = out / _PLAN
+    path = out / STUDY
     if path.is_file():
         try:
             old = json.loads(path.read_text())
@@ -192,7 +191,7 @@ def _jobs(runs: list[Run], baseline: Run, chosen: Conduct, command: str) -> list
                 old = Record.load(out).run
                 if changed := differences(old, settled(_seeded(run, seed), old)):
                     raise UserError(f"{out}: has other settings ({'; '.join(changed)}); choose another --out")
-            if (out / FILE).is_file():
+            if (out / FIGURES).is_file():
                 continue
             log = chosen.out / _LOGS / f"{name}.log"
             if run is None:
@@ -230,6 +229,6 @@ def judge_untrained(run: Run, data: Path, out: Path, rows: int) -> None:
 
 def collected(out: Path, order: list[str]) -> list[Figures]:
     """The figures of every finished run in OUT: recipes in the given order, others behind them, seeds ascending."""
-    found = [Figures.load(path) for path in out.glob(f"*-seed*/{FILE}")]
+    found = [Figures.load(path) for path in out.glob(f"*-seed*/{FIGURES}")]
     place = {name: number for number, name in enumerate(order)}
     return sorted(found, key=lambda one: (place.get(one.recipe, len(place)), one.recipe, one.seed))

@@ -27,11 +27,10 @@ from electrain.objectives.base import Objective
 from electrain.objectives.electric import Electric
 from electrain.probe import Moved, Swapped, area, probe
 from electrain.run import Run
-from electrain.start import FIRST
+from electrain.start import FIGURES, FIRST
 from electrain.systems.base import Pretraining
 from electrain.vocab import Vocab
 
-FILE = "figures.json"
 RATE = 0.15
 _BATCH = 32
 
@@ -80,7 +79,7 @@ class Figures:
 
     def save(self, folder: Path) -> None:
         """Write FOLDER/figures.json, whole or not at all."""
-        write(folder / FILE, (json.dumps(vars(self), indent=1) + "\n").encode())
+        write(folder / FIGURES, (json.dumps(vars(self), indent=1) + "\n").encode())
 
     @staticmethod
     def load(path: Path) -> "Figures":

@@ -10,7 +10,8 @@ import pytest
 
 from electrain.errors import UserError
 from electrain.report import quality
-from electrain.report.history import FIGURES, histories
+from electrain.report.history import histories
+from electrain.start import FIGURES
 from electrain.study.figures import Figures
 from electrain.study.page import html
 from tests.report.test_report import Seen, runs, seen  # noqa: F401 - a fixture
