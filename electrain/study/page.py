@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from electrain.errors import UserError
-from electrain.report import quality
+from electrain.report import quality, recorded
 from electrain.report.history import histories
 from electrain.report.page import page
 from electrain.report.tags import join, tag
@@ -11,7 +11,12 @@ from electrain.tracking import say
 
 
 def html(out: Path, title: str, order: list[str]) -> str | None:
-    """The page of the study in `out`, its recipes in this order; None, and a line says why, where it cannot be read."""
+    """The page of the study in `out`, its recipes in this order; None where no run has begun.
+
+    None as well, and a line says why, where it cannot be read.
+    """
+    if not any(out.glob(f"*/{recorded.NAME}")):  # fresh weights alone
+        return None
     try:
         runs = histories((out,))
     except UserError as error:

@@ -103,7 +103,10 @@ def test_damaged_figures_and_a_study_that_has_not_begun(
     assert [one.recipe for one in quality.judged([study])] == ["<b>a</b>", "untrained"]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "study.json").write_text("{}")
-    assert html(tmp_path / "empty", "a study", []) is None
+    assert html(tmp_path / "empty", "a study", []) is None  # fresh weights are judged before a run begins
+    assert capsys.readouterr().err == ""
+    (study / "a-seed0" / "run.json").write_text("{")
+    assert html(study, "a study", []) is None
     assert "no page: " in capsys.readouterr().err
 
 
