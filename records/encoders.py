@@ -1,9 +1,10 @@
-"""Encoders side by side: the table and the plot of several studies with the same operations and data.
+"""Encoders side by side: tables and plots of several studies with the same operations and data.
 
     python records/encoders.py --out records/NAME "post-LN=STUDY" "modern=OTHER" ...
 
-Every run's figures.json, and what `electrain blimp` and `electrain similarity` wrote into the run's folder. Mean and
-standard deviation (n - 1) over seeds; the plot shows every run.
+Reads every run's figures.json and log, and what `electrain blimp`, `similarity` and `finetune` wrote into the run's
+folder (RUN/blimp, RUN/similarity, RUN/finetuned); all of it goes into runs.json. Mean and standard deviation (n - 1)
+over seeds; the plots show every run.
 """
 
 import argparse
@@ -11,50 +12,88 @@ import json
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from electrain.start import FIGURES
+from electrain.report.history import histories
+from electrain.start import FIGURES, trained
 from electrain.study.conduct import UNTRAINED
 from electrain.study.figures import Figures
 
 # name: head, decimals
-MEASURES = {
+PRETRAINING = {
     "probe_moved": ("probe: moved", 3),
     "probe_swapped": ("probe: swapped", 3),
     "swap_auc": ("swap AUC", 3),
     "rtd_auc": ("own RTD AUC", 3),
     "own_mlm_loss": ("own MLM loss", 2),
     "own_mlm_accuracy": ("own MLM accuracy", 3),
-    "blimp": ("BLiMP", 3),
-    "similarity": ("STS-B Spearman", 3),
+    "tokens": ("million tokens", 2),
     "tokens_per_second": ("tokens/s", 0),
     "memory": ("peak MiB", 0),
 }
-PLOTTED = ("probe_moved", "probe_swapped", "own_mlm_loss", "rtd_auc", "blimp", "similarity")
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the colour-blind (Okabe and Ito)
+JUDGED = {
+    "blimp": ("BLiMP", 3),
+    "similarity": ("STS-B, cosines", 3),
+    "mrpc": ("MRPC", 3),
+    "stsb": ("STS-B", 3),
+    "qnli": ("QNLI", 3),
+    "qqp": ("QQP", 3),
+    "mnli": ("MNLI", 3),
+    "sst2": ("SST-2", 3),
+    "wnli": ("WNLI", 3),
+    "squad": ("SQuAD F1", 3),
+    "squad2": ("SQuAD 2.0 F1", 3),
+}
+MEASURES = PRETRAINING | JUDGED
+ENDS = ("probe_moved", "probe_swapped", "swap_auc", "own_mlm_loss", *JUDGED)
+WAYS = {"mlm_loss": "masked LM: held-out loss", "rtd_auc": "discriminator: AUC on its own samples"}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by the colour-blind (Okabe and Ito)
 MARKS = ("o", "s", "^", "D")
+LINES = ("-", "--", ":", "-.")
+
+Row = dict[str, Any]
+Cell = tuple[str, str]
 
 
-def figures(run: Path) -> tuple[str, int, dict[str, float]]:
-    """Recipe, steps, and the measures that a run has."""
+def row(run: Path, label: str) -> Row:
+    """One run: what it is, its measures, and its held-out metrics by operations."""
     own = Figures.load(run / FIGURES)
-    found = {name: value for name in MEASURES if (value := getattr(own, name, None)) is not None}
+    values = {name: value for name in MEASURES if (value := getattr(own, name, None)) is not None}
+    if own.tokens:
+        values["tokens"] = own.tokens / 1e6
+    else:
+        values.pop("tokens")
     for path in run.glob("blimp/*.json"):
-        found["blimp"] = json.loads(path.read_text())["accuracy"]
+        values["blimp"] = json.loads(path.read_text())["accuracy"]
     for path in run.glob("similarity/*.json"):
-        found["similarity"] = json.loads(path.read_text())["mean"]["spearman"]["value"]
-    return own.recipe, own.steps, found
+        values["similarity"] = json.loads(path.read_text())["mean"]["spearman"]["value"]
+    for path in run.glob("finetuned/*/summary.json"):
+        values[path.parent.name] = json.loads(path.read_text())["mean"]
+    found = {"encoder": label, "recipe": own.recipe, "seed": own.seed, "steps": own.steps, "operations": own.operations}
+    return found | {"values": values, "ways": ways(run) if trained(run) else {}}
 
 
-def gathered(studies: dict[str, Path]) -> dict[tuple[str, str], list[tuple[int, dict[str, float]]]]:
-    """Runs by recipe and encoder, in the order of the recipes' names, the untrained first."""
-    found: dict[tuple[str, str], list[tuple[int, dict[str, float]]]] = {}
-    for label, study in studies.items():
-        for path in sorted(study.glob(f"*/{FIGURES}")):
-            recipe, steps, values = figures(path.parent)
-            found.setdefault((recipe, label), []).append((steps, values))
-    labels = list(studies)
+def ways(run: Path) -> dict[str, list[list[float]]]:
+    """Held-out metrics of the last stage: operations up to there, the stage before counted in, and values."""
+    last = histories((run,))[-1]
+    step, before = last.recorded.operations, last.start.operations
+    if step is None or before is None:
+        raise SystemExit(f"{run}: its operations cannot be counted by this version")
+    found = {}
+    for name in WAYS:
+        steps, numbers = last.lines.eval.series(name)
+        if len(steps):
+            found[name] = [(before + step * steps).tolist(), numbers.tolist()]
+    return found
+
+
+def gathered(rows: Iterable[Row], labels: list[str]) -> dict[Cell, list[Row]]:
+    """Runs by recipe and encoder, the recipes as the studies made them, the untrained first."""
+    found: dict[Cell, list[Row]] = {}
+    for one in rows:
+        found.setdefault((one["recipe"], one["encoder"]), []).append(one)
     return dict(sorted(found.items(), key=lambda item: (item[0][0] != UNTRAINED, item[0][0], labels.index(item[0][1]))))
 
 
@@ -67,27 +106,35 @@ def cell(values: Iterable[float | None], decimals: int) -> str:
     return f"{statistics.mean(known):,.{decimals}f}{spread}"
 
 
-def markdown(found: dict[tuple[str, str], list[tuple[int, dict[str, float]]]]) -> str:
-    """The table."""
-    shown = [name for name in MEASURES if any(name in values for runs in found.values() for _, values in runs)]
-    lines = ["| recipe | encoder | seeds | steps | " + " | ".join(MEASURES[name][0] for name in shown) + " |"]
+def measured(found: dict[Cell, list[Row]], names: Iterable[str]) -> list[str]:
+    """Those of the measures that any run has."""
+    return [name for name in names if any(name in one["values"] for runs in found.values() for one in runs)]
+
+
+def markdown(found: dict[Cell, list[Row]], measures: dict[str, tuple[str, int]]) -> str:
+    """A table: a line a recipe and encoder, a column a measure; nothing if no run has any of them."""
+    if not (shown := measured(found, measures)):
+        return ""
+    lines = ["| recipe | encoder | seeds | steps | " + " | ".join(measures[name][0] for name in shown) + " |"]
     lines.append("|---|---|---:|---:|" + "---:|" * len(shown))
     for (recipe, label), runs in found.items():
-        cells = [cell((values.get(name) for _, values in runs), MEASURES[name][1]) for name in shown]
-        lines.append(f"| {recipe} | {label} | {len(runs)} | {runs[0][0]:,} | " + " | ".join(cells) + " |")
+        cells = [cell((one["values"].get(name) for one in runs), measures[name][1]) for name in shown]
+        lines.append(f"| {recipe} | {label} | {len(runs)} | {runs[0]['steps']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def plot(found: dict[tuple[str, str], list[tuple[int, dict[str, float]]]], labels: list[str], path: Path) -> None:
-    """Every run of every recipe, a panel a measure."""
-    shown = [name for name in PLOTTED if any(name in values for runs in found.values() for _, values in runs)]
+def plot(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
+    """Every run of every recipe at its end, a panel a measure."""
+    shown = measured(found, ENDS)
     recipes = list(dict.fromkeys(recipe for recipe, _ in found))
-    drawn = Figure(figsize=(10, 1.2 + 0.36 * len(recipes) * -(-len(shown) // 3)), layout="constrained")
-    panels = drawn.subplots(-(-len(shown) // 3), min(3, len(shown)), squeeze=False, sharey=True)
+    across = min(3, len(shown))
+    down = -(-len(shown) // across)
+    drawn = Figure(figsize=(10, 0.8 + (0.6 + 0.3 * len(recipes)) * down), layout="constrained")
+    panels = drawn.subplots(down, across, squeeze=False, sharey=True)
     for panel, name in zip(panels.flat, shown, strict=False):
         for (recipe, label), runs in found.items():
             number = labels.index(label)
-            values = [known[name] for _, known in runs if name in known]
+            values = [one["values"][name] for one in runs if name in one["values"]]
             height = [recipes.index(recipe) + 0.24 * (number - (len(labels) - 1) / 2)] * len(values)
             panel.plot(values, height, MARKS[number], color=COLOURS[number], alpha=0.8, label=label)
         panel.set_title(MEASURES[name][0], fontsize=10)
@@ -98,23 +145,53 @@ def plot(found: dict[tuple[str, str], list[tuple[int, dict[str, float]]]], label
         panel.set_axis_off()
     handles = {line.get_label(): line for line in panels.flat[0].get_lines()}
     drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
-    drawn.savefig(path, dpi=130)
+    drawn.savefig(path, dpi=110)
+
+
+def curves(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
+    """Held-out metrics against operations: the mean over seeds, and the band from the lowest to the highest."""
+    recipes = [recipe for recipe in dict.fromkeys(recipe for recipe, _ in found) if recipe != UNTRAINED]
+    drawn = Figure(figsize=(10, 4.2), layout="constrained")
+    panels = drawn.subplots(1, len(WAYS), squeeze=False)[0]
+    handles = {}
+    for panel, (name, title) in zip(panels, WAYS.items(), strict=True):
+        for (recipe, label), runs in found.items():
+            seeds = [one["ways"][name] for one in runs if name in one["ways"]]
+            if not seeds:
+                continue
+            x = seeds[0][0]
+            columns = list(zip(*(values for _, values in seeds), strict=True))
+            look = {"color": COLOURS[recipes.index(recipe)], "linestyle": LINES[labels.index(label)]}
+            (line,) = panel.plot(x, [statistics.mean(column) for column in columns], **look)
+            panel.fill_between(x, [*map(min, columns)], [*map(max, columns)], color=look["color"], alpha=0.15, lw=0)
+            handles[f"{recipe}, {label}"] = line
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("operations; a frozen generator's training counted in, a cache not")
+        panel.grid(alpha=0.3)
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
+    drawn.savefig(path, dpi=110)
 
 
 def main() -> None:
-    """Write OUT/table.md and OUT/plot.png."""
+    """Write OUT/runs.json, OUT/table.md, OUT/plot.png and OUT/curves.png."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", metavar="LABEL=STUDY")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     studies = {label: Path(folder) for label, _, folder in (word.partition("=") for word in chosen.studies)}
-    found = gathered(studies)
-    if not found:
+    rows = [
+        row(path.parent, label) for label, study in studies.items() for path in sorted(study.glob(f"*-seed*/{FIGURES}"))
+    ]
+    if not rows:
         parser.error("no run of these studies has figures yet")
+    found = gathered(rows, list(studies))
     chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "table.md").write_text(markdown(found))
+    (chosen.out / "runs.json").write_text("[\n" + ",\n".join(json.dumps(one) for one in rows) + "\n]\n")
+    tables = markdown(found, PRETRAINING) + "\n" + markdown(found, JUDGED)
+    (chosen.out / "table.md").write_text(tables)
     plot(found, list(studies), chosen.out / "plot.png")
-    print(markdown(found), end="")
+    curves(found, list(studies), chosen.out / "curves.png")
+    print(tables, end="")
 
 
 if __name__ == "__main__":
