@@ -10,7 +10,7 @@ from electrain.encoders import region
 from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Modern
-from electrain.randomness import Stream, drop, keep, later, row_keys
+from electrain.randomness import Drop, Stream, drop, keep, later, row_keys
 from tests.training import ELECTRA, VOCAB
 
 LAYERS = 5
@@ -57,8 +57,12 @@ def test_layers_that_are_alike_are_one_region(config: Encoder.Config, shared: in
 
 
 @pytest.mark.skipif(not region._SHARED, reason="PyTorch before 2.13 traces every region")
-@pytest.mark.parametrize("config", [POST_LN, PRE_NORM], ids=["post-LN", "modern"])
-def test_gradients_through_regions(config: Encoder.Config) -> None:
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [(POST_LN, DROP), (POST_LN, DROP._replace(rate=torch.tensor(0.3))), (PRE_NORM, DROP)],
+    ids=["post-LN", "moving rate", "modern"],
+)
+def test_gradients_through_regions(config: Encoder.Config, given: Drop) -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)
     encoder = config.build(VOCAB)
@@ -68,7 +72,7 @@ def test_gradients_through_regions(config: Encoder.Config) -> None:
     found = []
     for forward in (call, encoder):
         encoder.zero_grad(set_to_none=True)
-        forward(IDS, real, drop=DROP)[real].square().sum().backward()
+        forward(IDS, real, drop=given)[real].square().sum().backward()
         found.append({name: parameter.grad for name, parameter in encoder.named_parameters()})
     for name, gradient in found[0].items():
         assert gradient is not None, name
