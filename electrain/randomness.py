@@ -101,12 +101,6 @@ def drop(key: Int[Tensor, " b"], stream: int) -> Drop:
     return Drop(folded.to(torch.int32), (folded >> 32).to(torch.int32))
 
 
-def later(source: Drop, sites: int) -> Drop:
-    """The same randomness, its sites numbered from `sites` on: site 1 of what is returned is site `sites` + 1."""
-    low, high = _at(source.low, source.high, sites, False).unbind()
-    return Drop(low, high, source.rate)
-
-
 def keep(
     source: Drop, site: int, shape: tuple[int, ...], p: float | Tensor, again: bool = False
 ) -> Bool[Tensor, "..."]:

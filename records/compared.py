@@ -4,10 +4,9 @@
 
 1,200 steps (a budget stretches them), a warm-up of an eighth of them, learning rate up until the last fifth. A frozen
 generator has one layer of the encoder's width and is trained first, for half as many steps; that counts as the run's.
-`cached` reads what `electrain cache` kept of such a generator in the folder CACHE.
+`cached` reads what `electrain cache` kept of such a generator, in the folder cache-modern or cache-post-ln.
 """
 
-import os
 from dataclasses import replace
 
 from electrain.corruptors.cached import Cached
@@ -16,6 +15,7 @@ from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.curriculum import Schedule
 from electrain.encoders.masked_lm import EncoderLm
+from electrain.encoders.modern import Modern
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.recipes.sizes import TINY, Size
@@ -52,7 +52,8 @@ def frozen(size: Size = TINY) -> Run:
 
 def cached(size: Size = TINY) -> Run:
     """Fast-ELECTRA from a cache of proposals."""
-    kept = Cached.Config(cache=os.environ.get("CACHE", "cache"), temperature=FALLING)
+    cache = "cache-modern" if isinstance(size.encoder, Modern.Config) else "cache-post-ln"
+    kept = Cached.Config(cache=cache, temperature=FALLING)
     return _run("cached", size, System.Config(size.encoder, kept, Rtd.Config()))
 
 

@@ -13,7 +13,6 @@ from electrain.cost import Shape, Work, embeddings, layers
 from electrain.encoders.attention import Attention, bias
 from electrain.encoders.base import Encoder, fresh, scaled
 from electrain.encoders.positions import POSITION, look_near, pass_positions, sinusoids
-from electrain.encoders.region import layered
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
 from electrain.vocab import Vocab
@@ -140,7 +139,6 @@ class Bert(Encoder):
         self.width = config.hidden
         self.height = config.layers
         self.norm_eps = config.norm_eps
-        self.kind = repr(config)
         self.embeddings = share if share is not None else Embeddings(config, vocab)
         self.project = nn.Linear(config.embedding, config.hidden) if config.embedding != config.hidden else None
         layers = [Layer(config) for _ in range(config.layers)]
@@ -207,5 +205,5 @@ class Bert(Encoder):
     ) -> Float[Tensor, "b t d"]:
         padding = bias(real)
         for number, layer in enumerate(self.layers[first:last], start=first):
-            x = layered(layer, x, padding, drop, 3 * number + 1, kind=(self.kind,))
+            x = layer(x, padding, drop, 3 * number + 1)
         return x

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from electrain.cost import Shape, Work, gated_layers, projection
 from electrain.encoders.base import Encoder, fresh, scaled
-from electrain.encoders.region import layered
 from electrain.encoders.rotary import RotaryAttention, Sight, sight
 from electrain.errors import UserError
 from electrain.randomness import Drop, dropout
@@ -148,7 +147,6 @@ class Modern(Encoder):
         self.width = config.hidden
         self.height = config.layers
         self.norm_eps = config.norm_eps
-        self.kind = repr(config)
         self.embeddings = share if share is not None else Embeddings(config, vocab)
         wide = config.embedding != config.hidden
         self.project = nn.Linear(config.embedding, config.hidden, bias=False) if wide else None
@@ -219,8 +217,7 @@ class Modern(Encoder):
             for local in {*map(c.local, chosen)}
         }
         for number in chosen:
-            kind = (self.kind, number == 0, c.local(number))
-            x = layered(self.layers[number], x, kinds[c.local(number)], drop, 2 * number + 1, kind=kind)
+            x = self.layers[number](x, kinds[c.local(number)], drop, 2 * number + 1)
         return x
 
     def close(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
