@@ -70,7 +70,7 @@ def row(run: Path, label: str) -> Row:
     for path in run.glob("similarity/*.json"):
         values["similarity"] = json.loads(path.read_text())["mean"]["spearman"]["value"]
     for path in run.glob("finetuned/*/summary.json"):
-        values[path.parent.name] = json.loads(path.read_text())["mean"]
+        values[path.parent.name] = json.loads(path.read_text())["runs"]
     found = {"encoder": label, "recipe": own.recipe, "seed": own.seed, "steps": own.steps, "operations": own.operations}
     return found | {"values": values, "ways": ways(run) if trained(run) else {}}
 
@@ -97,9 +97,14 @@ def gathered(rows: Iterable[Row], labels: list[str]) -> dict[Cell, list[Row]]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0] != UNTRAINED, item[0][0], labels.index(item[0][1]))))
 
 
-def cell(values: Iterable[float | None], decimals: int) -> str:
+def numbers(runs: Iterable[Row], name: str) -> list[float]:
+    """A measure of all runs that have it; of a run that was fine-tuned with several seeds, each."""
+    found = [one["values"][name] for one in runs if name in one["values"]]
+    return [number for value in found for number in (value if isinstance(value, list) else [value])]
+
+
+def cell(known: list[float], decimals: int) -> str:
     """Mean and spread."""
-    known = [value for value in values if value is not None]
     if not known:
         return "–"
     spread = f" ± {statistics.stdev(known):,.{decimals}f}" if len(known) > 1 else ""
@@ -118,7 +123,7 @@ def markdown(found: dict[Cell, list[Row]], measures: dict[str, tuple[str, int]])
     lines = ["| recipe | encoder | seeds | steps | " + " | ".join(measures[name][0] for name in shown) + " |"]
     lines.append("|---|---|---:|---:|" + "---:|" * len(shown))
     for (recipe, label), runs in found.items():
-        cells = [cell((one["values"].get(name) for one in runs), measures[name][1]) for name in shown]
+        cells = [cell(numbers(runs, name), measures[name][1]) for name in shown]
         lines.append(f"| {recipe} | {label} | {len(runs)} | {runs[0]['steps']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -134,7 +139,7 @@ def plot(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
     for panel, name in zip(panels.flat, shown, strict=False):
         for (recipe, label), runs in found.items():
             number = labels.index(label)
-            values = [one["values"][name] for one in runs if name in one["values"]]
+            values = numbers(runs, name)
             height = [recipes.index(recipe) + 0.24 * (number - (len(labels) - 1) / 2)] * len(values)
             panel.plot(values, height, MARKS[number], color=COLOURS[number], alpha=0.8, label=label)
         panel.set_title(MEASURES[name][0], fontsize=10)
@@ -159,14 +164,14 @@ def curves(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
             seeds = [one["ways"][name] for one in runs if name in one["ways"]]
             if not seeds:
                 continue
-            x = seeds[0][0]
+            x = [operations / 1e12 for operations in seeds[0][0]]
             columns = list(zip(*(values for _, values in seeds), strict=True))
             look = {"color": COLOURS[recipes.index(recipe)], "linestyle": LINES[labels.index(label)]}
             (line,) = panel.plot(x, [statistics.mean(column) for column in columns], **look)
             panel.fill_between(x, [*map(min, columns)], [*map(max, columns)], color=look["color"], alpha=0.15, lw=0)
             handles[f"{recipe}, {label}"] = line
         panel.set_title(title, fontsize=10)
-        panel.set_xlabel("operations; a frozen generator's training counted in, a cache not")
+        panel.set_xlabel("10¹² operations (with a frozen generator's training, without a cache's)")
         panel.grid(alpha=0.3)
     drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
     drawn.savefig(path, dpi=110)
