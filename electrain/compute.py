@@ -1,11 +1,13 @@
 """Where and how a step is computed: device, number format, compilation."""
 
+import hashlib
+import inspect
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from electrain import randomness
 from electrain.batch import Batch
 from electrain.errors import UserError, reason
 from electrain.progress import apart
@@ -148,7 +151,6 @@ def compiled(
               it is first run and must fail here rather than later. The rehearsal's gradients are the caller's to clear.
     """
     from torch._dynamo.exc import TorchDynamoException
-    from torch._functorch import config as functorch
     from torch._inductor.exc import InductorError
 
     began = time.monotonic()
@@ -156,10 +158,7 @@ def compiled(
     gone: set[Path] = set()
     while True:
         try:
-            # Dropout is an autograd.Function; without leave, the traced graph is not kept for the next start. Its code
-            # is part of what names the kept graph.
-            leave = "autograd_cache_allow_custom_autograd_functions"
-            with apart(), functorch.patch({leave: True} if hasattr(functorch, leave) else {}):
+            with apart(), _keeping():
                 call = torch.compile(function, fullgraph=True, dynamic=dynamic)
                 rehearse(call)
             break
@@ -172,6 +171,27 @@ def compiled(
             say("compiled code was cut short when a run was stopped; it is made again")
     say(f"compiled in {time.monotonic() - began:.0f} s")
     return call
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Leave to keep a traced graph for the next start although it calls functions of ours; PyTorch asks for it.
+
+    An autograd.Function is traced into the graph and needs no more than that. The code of dropout, which is one call
+    there, has to be part of what the kept graph is found by, or a graph of other code would be found.
+    """
+    from torch._functorch import config as functorch
+    from torch._inductor import config as inductor
+
+    leave = "autograd_cache_allow_custom_autograd_functions"
+    ours = f"{randomness.dropped.__module__}.{randomness.dropped.__name__}"
+    code = hashlib.sha256(inspect.getsource(randomness).encode()).hexdigest()
+    marked = inductor.unsafe_marked_cacheable_functions | {ours: code}
+    with (
+        functorch.patch({leave: True} if hasattr(functorch, leave) else {}),
+        inductor.patch(unsafe_marked_cacheable_functions=marked),
+    ):
+        yield
 
 
 def _cut_short(error: Exception) -> Path | None:

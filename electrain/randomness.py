@@ -178,4 +178,12 @@ def dropout(x: Float[Tensor, "..."], p: float, source: Drop | None, site: int) -
     """Inverted dropout (Srivastava et al., 2014) with the counter-based mask; the identity without a source."""
     if source is None or (p == 0.0 and source.rate is None):
         return x
-    return _Dropout.apply(x, source.low, source.high, source.rate, site, p)
+    return dropped(x, source.low, source.high, source.rate, site, p)
+
+
+# One call to the compiler's front end, which would otherwise trace both passes anew at each of a network's sites: three
+# quarters of all its tracing. `compute.py` tells it that such a graph may be kept.
+@torch.compiler.allow_in_graph
+def dropped(x: Tensor, low: Tensor, high: Tensor, rate: Tensor | None, site: int, p: float) -> Tensor:
+    """`dropout` where there is a source, its words and rate one by one."""
+    return _Dropout.apply(x, low, high, rate, site, p)

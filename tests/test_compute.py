@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
+from torch.fx import GraphModule
 
 from electrain.batch import Batch
-from electrain.compute import Compute, Step, casting, compiled, has_bfloat16
+from electrain.compute import Compute, Step, _keeping, casting, compiled, has_bfloat16
 from electrain.cost import Work
 from electrain.errors import UserError
-from electrain.randomness import Stream, drop, row_keys
+from electrain.randomness import Stream, drop, dropout, dropped, row_keys
 from electrain.system import System
 from electrain.systems.base import Output, Pretraining
 from electrain.train import pretrain
@@ -166,6 +168,28 @@ def test_layers_share_their_compiled_loops() -> None:
         return sum(code.count("async_compile.cpp_pybinding(") for code in codes)
 
     assert loops(4) == loops(3) > 5
+
+
+def test_dropout_is_one_call_to_the_tracer() -> None:
+    """And the graph that holds it is kept under the code of dropout."""
+    graphs: list[GraphModule] = []
+
+    def backend(graph: GraphModule, _: list[Tensor]) -> GraphModule:
+        graphs.append(graph)
+        return graph
+
+    def twice(x: Tensor) -> Tensor:
+        return dropout(dropout(x, 0.5, source, 3), 0.1, source, 4)
+
+    x, source = torch.ones(8, 64), drop(batch(0).key, Stream.DISCRIMINATOR)
+    assert torch.equal(torch.compile(twice, fullgraph=True, backend=backend)(x), twice(x))
+    called = [node.target for node in graphs[0].graph.nodes if node.op == "call_function"]
+    assert called == [dropped, dropped]
+    before = inductor.unsafe_marked_cacheable_functions
+    with _keeping():
+        (ours,) = inductor.unsafe_marked_cacheable_functions.keys() - before.keys()
+        assert ours == "electrain.randomness.dropped" and len(inductor.unsafe_marked_cacheable_functions[ours]) == 64
+    assert inductor.unsafe_marked_cacheable_functions == before
 
 
 class Counts(Pretraining):
