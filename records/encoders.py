@@ -171,7 +171,7 @@ def curves(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
             panel.fill_between(x, [*map(min, columns)], [*map(max, columns)], color=look["color"], alpha=0.15, lw=0)
             handles[f"{recipe}, {label}"] = line
         panel.set_title(title, fontsize=10)
-        panel.set_xlabel("10¹² operations (with a frozen generator's training, without a cache's)")
+        panel.set_xlabel("10¹² operations")
         panel.grid(alpha=0.3)
     drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
     drawn.savefig(path, dpi=110)
