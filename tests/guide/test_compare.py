@@ -1,0 +1,64 @@
+"""The commands of records/compare.py are ones that there are; it asks for nothing that has been done."""
+
+import importlib.util
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from tests.guide.pages import ROOT
+from tests.guide.test_commands import idle, understood
+
+__all__ = ["idle"]  # the fixture
+FRESH, TRAINED = "untrained-seed0", "mlm_15-seed0"
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> Namespace:
+    """What compare.py is told, and a study of which fresh weights and one run are there."""
+    for name in (FRESH, TRAINED, "untrained-seed1"):
+        (tmp_path / "modern" / name).mkdir(parents=True)
+        (tmp_path / "modern" / name / "figures.json").touch()
+    (tmp_path / "modern" / TRAINED / "run.json").touch()
+    folders = dict.fromkeys(("data", "glue", "squad_train", "squad_dev", "blimp"), Path("elsewhere"))
+    chosen = {"size": "tiny", "budget": 9e12, "seeds": 3, "workers": 1, "length": 64, "device": "auto", "threads": 1}
+    task = ["qnli --train x.parquet --dev y.parquet"]
+    return Namespace(out=tmp_path, compile="False", task=task, **folders, **chosen)
+
+
+def jobs(args: Namespace) -> list:
+    """Everything that it would do."""
+    spec = importlib.util.spec_from_file_location("compare", ROOT / "records" / "compare.py")
+    assert spec
+    assert spec.loader
+    compare = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(compare)
+    found = [job for folder, before in compare.ENCODERS.values() for job in compare.training(args, folder, before)]
+    return found + [job for pair in compare.runs(args.out / "modern") for job in compare.judging(args, *pair)]
+
+
+@pytest.mark.usefixtures("idle")
+def test_commands(args: Namespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind is understood by the command line; every verb comes up; fresh weights are judged in a model's shape."""
+    found = jobs(args)
+    kinds = {(job.words[0], *(word for word in job.words if word[:2] == "--")): job.words for job in found}
+    said = {shlex.join(words): understood(["electrain", *words], capsys, monkeypatch) for words in kinds.values()}
+    assert not [line for line in said.items() if line[1]]
+    assert {job.words[0] for job in found} == {"study", "cache", "blimp", "similarity", "finetune"}
+    fresh = [job.words for job in found if "--untrained" in job.words]
+    assert len(fresh) == 1 + 6  # cosines, five tasks of GLUE, SQuAD
+    assert all(words[words.index("--model") + 1].endswith(TRAINED) for words in fresh)
+    (qnli,) = {tuple(job.words[2:6]) for job in found if job.words[:2] == ["finetune", "qnli"]}
+    assert qnli == ("--train", "x.parquet", "--dev", "y.parquet")
+
+
+def test_done(args: Namespace) -> None:
+    """What a result is there for is not wanted again; a study always is, and finds its own way on."""
+    tuned = args.out / "modern" / TRAINED / "finetuned" / "stsb"
+    tuned.mkdir(parents=True)
+    (tuned / "summary.json").touch()
+    (args.out / "cache-modern").mkdir()
+    (args.out / "cache-modern" / "cache.json").touch()
+    left = [job.words[:2] for job in jobs(args) if not job.wanted]
+    assert left == [["cache", "modern/frozen-seed0/first"], ["finetune", "stsb"]]
