@@ -65,9 +65,12 @@ def beside_transformers(sizes: Modern.Config) -> tuple[Modern, MlmHead, nn.Modul
     return encoder, head, theirs, pairs
 
 
-@pytest.mark.parametrize(("length", "window"), [(20, 6), (20, 64), (50, 6), (37, 3)])
-def test_the_same_as_transformers(length: int, window: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "window", "narrowest"), [(20, 6, 1), (20, 64, 1), (50, 6, 1), (37, 3, 8), (50, 6, 32)]
+)
+def test_the_same_as_transformers(length: int, window: int, narrowest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits and gradients, with all that a row can be: shorter than the window, longer, and long enough for bands."""
+    monkeypatch.setattr(rotary, "_NARROWEST", narrowest)
     encoder, head, theirs, pairs = beside_transformers(replace(SIZES, window=window))
     ids, real = text(length)
     ours = head(encoder(ids, real), encoder.tokens.weight)[real]
@@ -88,8 +91,10 @@ def test_the_same_as_transformers_over_8192_tokens() -> None:
     torch.testing.assert_close(ours, theirs(input_ids=ids).logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("narrowest", [1, 8])
 @pytest.mark.parametrize("documents", ["together", "apart"])
-def test_bands_are_the_same_attention(documents: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_are_the_same_attention(documents: Any, narrowest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotary, "_NARROWEST", narrowest)
     encoder = shaken(Modern(replace(SIZES, window=5, documents=documents), VOCAB), 0.1)
     ids, real = text(43)
     segments = 2 * (torch.arange(43) // 17).expand(4, 43)
@@ -101,8 +106,9 @@ def test_bands_are_the_same_attention(documents: Any, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("length", [24, 60])
-def test_documents_apart_are_read_as_if_alone(length: int) -> None:
+def test_documents_apart_are_read_as_if_alone(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row of three documents gives what three rows give: positions are distances. A pair is one document."""
+    monkeypatch.setattr(rotary, "_NARROWEST", 8)
     encoder = shaken(Modern(replace(SIZES, window=5, documents="apart"), VOCAB), 0.1)
     ids, real = text(length, length, length)
     cuts = (0, 7, length // 2, length)

@@ -8,22 +8,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_BANDED = 4  # windows that a row must be longer than for attention in bands to be the cheaper way
+_BANDED = 4  # bands that a row must be longer than for attention in them to be the cheaper way
+_NARROWEST = 32  # places of a band, at least: with fewer the products are too small to be fast
 
 
 class Sight(NamedTuple):
     """What every layer of a kind needs of the rows: angles of the positions, and who sees whom.
 
-    window: distance up to which a place is seen, 0 for any
-    bias:   added to the scores, 0 or minus infinity: (b, 1, 1 or t, t); in bands (b n, 1, w, 3w), n bands of w places
-    banded: whether scores are made in bands
+    band: places of a band in which scores are made, 0 if they are made of the whole row
+    bias: added to the scores, 0 or minus infinity: (b, 1, 1 or t, t); in bands (b n, 1, w, 3w), n bands of w places
     """
 
     cos: Float[Tensor, "t half"]
     sin: Float[Tensor, "t half"]
     bias: Float[Tensor, "r 1 q k"]
-    window: int
-    banded: bool
+    band: int
 
 
 def sight(real: Bool[Tensor, "b t"], apart: Int[Tensor, "b t"] | None, size: int, theta: float, window: int) -> Sight:
@@ -36,9 +35,10 @@ def sight(real: Bool[Tensor, "b t"], apart: Int[Tensor, "b t"] | None, size: int
     length = real.shape[1]
     rate = torch.exp(torch.arange(0, size, 2, device=real.device) * (-math.log(theta) / size))
     angle = torch.arange(length, device=real.device)[:, None] * rate
-    banded = window > 0 and length > _BANDED * window
+    band = max(window, _NARROWEST)
+    banded = window > 0 and length > _BANDED * band
     if banded:
-        seen = _band(real, apart, window)
+        seen = _in_reach(real, apart, band, window)
     elif apart is None and not 0 < window < length - 1:
         seen = real[:, None, :]
     else:
@@ -52,16 +52,18 @@ def sight(real: Bool[Tensor, "b t"], apart: Int[Tensor, "b t"] | None, size: int
         seen = seen | (distance == 0)  # padding sees at least itself: a softmax over nothing is no number
     # A sum of floats, not a choice by booleans: see `attention.bias`.
     bias = torch.zeros(seen.shape, device=real.device).masked_fill(~seen, -math.inf)
-    return Sight(angle.cos(), angle.sin(), bias[:, None], window, banded)
+    return Sight(angle.cos(), angle.sin(), bias[:, None], band if banded else 0)
 
 
-def _band(real: Bool[Tensor, "b t"], apart: Int[Tensor, "b t"] | None, w: int) -> Bool[Tensor, "bn w near"]:
-    """Who sees whom where the places of a band of w see their own band and the two beside it."""
+def _in_reach(
+    real: Bool[Tensor, "b t"], apart: Int[Tensor, "b t"] | None, w: int, window: int
+) -> Bool[Tensor, "bn w near"]:
+    """Who sees whom where the places of a band of w look for what they see in their own band and the two beside it."""
     rest = -real.shape[1] % w
     place = torch.arange(w, device=real.device)[:, None], torch.arange(-w, 2 * w, device=real.device)[None, :]
     distance = (place[0] - place[1]).abs()
     near = F.pad(real, (w, rest + w)).unfold(1, 3 * w, w)
-    seen = near[:, :, None, :] & (distance <= w)
+    seen = near[:, :, None, :] & (distance <= window)
     if apart is not None:
         here = F.pad(apart, (0, rest)).unfold(1, w, w)
         there = F.pad(apart, (w, rest + w)).unfold(1, 3 * w, w)
@@ -84,7 +86,7 @@ class RotaryAttention(nn.Module):
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         q, k = turned(q, sight), turned(k, sight)
         mask = sight.bias.to(q.dtype)
-        y = _in_bands(q, k, v, mask, sight.window) if sight.banded else F.scaled_dot_product_attention(q, k, v, mask)
+        y = _in_bands(q, k, v, mask, sight.band) if sight.band else F.scaled_dot_product_attention(q, k, v, mask)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
 
