@@ -1,4 +1,4 @@
-"""All of records/encoders: two encoders, five ways to train them, at equal operations, judged.
+"""All of records/encoders: encoders, and ways to train them, at equal operations, judged.
 
     python records/compare.py --data DATA --out OUT --size tiny --budget 9e12 --seeds 3 --workers 2 \\
         --glue GLUE --squad-train FIT.json --squad-dev SCORE.json --blimp BLIMP
@@ -18,11 +18,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-ENCODERS = {"post-LN": ("post-ln", ""), "modern": ("modern", "modern-")}  # label: folder, and what its sizes begin with
-RECIPES = ("mlm_15", "mlm_30", "joint", "frozen")
 TASKS = ("stsb --epochs 1", "sst2 --epochs 0.2", "mrpc --epochs 1", "qnli --epochs 1", "qqp --epochs 1")
 SQUAD = "squad --epochs 0.25"
 TUNING = ("--lr", "5e-4", "--decay", "1.0", "--keep", "none")
+
+
+class Encoder(NamedTuple):
+    """A study: its label and folder, what the names of its sizes begin with, its recipes and their file.
+
+    caches: it trains what the recipe `cached` reads; otherwise it reads what the encoder before it has
+    """
+
+    label: str
+    folder: str
+    before: str
+    file: str
+    recipes: tuple[str, ...]
+    caches: bool = True
+
+
+ENCODERS = (
+    Encoder("post-LN", "post-ln", "", "compared.py", ("mlm_15", "mlm_30", "joint", "frozen")),
+    Encoder("modern", "modern", "modern-", "compared.py", ("mlm_15", "mlm_30", "joint", "frozen")),
+    Encoder("modern, near", "near", "modern-", "compared_near.py", ("mlm_15", "joint", "frozen"), caches=False),
+)
 
 
 class Job(NamedTuple):
@@ -36,16 +55,17 @@ class Job(NamedTuple):
         return self.done is None or not any(self.done.parent.glob(self.done.name))
 
 
-def training(args: argparse.Namespace, folder: str, before: str) -> Iterator[Job]:
+def training(args: argparse.Namespace, encoder: Encoder) -> Iterator[Job]:
     """An encoder's study; the cache is of the first seed's frozen generator."""
-    study = ["study", "ladder", "--data", str(args.data), "--out", folder, "--size", before + args.size]
+    study = ["study", "ladder", "--data", str(args.data), "--out", encoder.folder, "--size", encoder.before + args.size]
     study += ["--budget", str(args.budget), "--seeds", str(args.seeds), "--workers", str(args.workers)]
     study += [*_compute(args), "--recipes"]
-    yield Job([*study, *(f"{HERE / 'compared.py'}:{name}" for name in RECIPES)])
-    cache = ["cache", f"{folder}/frozen-seed0/first", "--data", str(args.data), "--out", f"cache-{folder}"]
-    cache += ["--length", str(args.length), "--selections", "1", *_compute(args)]
-    yield Job(cache, args.out / f"cache-{folder}" / "cache.json")
-    yield Job([*study, f"{HERE / 'compared.py'}:cached"])
+    yield Job([*study, *(f"{HERE / encoder.file}:{name}" for name in encoder.recipes)])
+    if encoder.caches:
+        cache = ["cache", f"{encoder.folder}/frozen-seed0/first", "--data", str(args.data)]
+        cache += ["--out", f"cache-{encoder.folder}", "--length", str(args.length), "--selections", "1"]
+        yield Job([*cache, *_compute(args)], args.out / f"cache-{encoder.folder}" / "cache.json")
+    yield Job([*study, f"{HERE / encoder.file}:cached"])
 
 
 def judging(args: argparse.Namespace, run: Path, model: Path) -> Iterator[Job]:
@@ -97,7 +117,7 @@ def give(job: Job, folder: Path) -> bool:
 
 def record(out: Path) -> bool:
     """Tables and plots of what is there."""
-    words = [f"{label}={out / folder}" for label, (folder, _) in ENCODERS.items()]
+    words = [f"{encoder.label}={out / encoder.folder}" for encoder in ENCODERS]
     command = [sys.executable, str(HERE / "encoders.py"), "--out", str(out / "record"), *words]
     return subprocess.run(command, check=False).returncode == 0
 
@@ -131,10 +151,10 @@ def main() -> int:
     args.length = args.length or {"tiny": 64, "small": 128}[args.size]
     args.out.mkdir(parents=True, exist_ok=True)
     well = True
-    for folder, before in ENCODERS.values():
-        for job in training(args, folder, before):
+    for encoder in ENCODERS:
+        for job in training(args, encoder):
             well &= not job.wanted or give(job, args.out)
-    every = [pair for folder, _ in ENCODERS.values() for pair in runs(args.out / folder)]
+    every = [pair for encoder in ENCODERS for pair in runs(args.out / encoder.folder)]
     jobs = [job for pair in every for job in judging(args, *pair) if job.wanted]
     with ThreadPoolExecutor(args.workers) as pool:
         well &= all(list(pool.map(lambda job: give(job, args.out), jobs)))

@@ -69,7 +69,8 @@ BASE = Size(_BASE, 1 / 3, 1.0, 4, 766_000, 256, 512, Adam(lr=2e-4, warmup=10_000
 LARGE = Size(_LARGE, 1 / 4, 1.0, 6, 400_000, 2048, 512, Adam(lr=2e-4, warmup=10_000), rate=0.25)
 
 # A gated network of two thirds of the width has as many weights as one of four times the hidden width.
-_MODERN_TINY = Modern.Config(layers=4, hidden=128, ffn=320, heads=4, embedding=128, init="fan_in")
+# ModernBERT's window would hold all of tiny's rows; a narrow one brings its first million tokens on (docs/encoders.md).
+_MODERN_TINY = Modern.Config(layers=4, hidden=128, ffn=320, heads=4, embedding=128, init="fan_in", window=3)
 _MODERN_SMALL = Modern.Config(layers=12, hidden=256, ffn=704, heads=4, embedding=256)
 _MODERN_LARGE = Modern.Config(layers=28, hidden=1024, ffn=2624, heads=16, embedding=1024)
 SIZES = {

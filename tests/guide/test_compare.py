@@ -34,7 +34,7 @@ def jobs(args: Namespace) -> list:
     assert spec.loader
     compare = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(compare)
-    found = [job for folder, before in compare.ENCODERS.values() for job in compare.training(args, folder, before)]
+    found = [job for encoder in compare.ENCODERS for job in compare.training(args, encoder)]
     return found + [job for pair in compare.runs(args.out / "modern") for job in compare.judging(args, *pair)]
 
 
