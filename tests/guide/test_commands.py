@@ -61,7 +61,10 @@ NEEDED = {
     "export": ["RUN", "--out", "DIR"],
     "report": ["RUN"],
 }
-RECIPES = ("electra_tiny", "fast_electra", "fast_electra_cached", "electra_decoupled", "electra_two_stage", "bert_base")
+RECIPES = (
+    *("electra_tiny", "electra_modern_tiny", "fast_electra", "fast_electra_cached", "electra_decoupled"),
+    *("electra_two_stage", "bert_base"),
+)
 
 
 class Parsed(Exception):
@@ -158,7 +161,7 @@ def options() -> frozenset[str]:
     for call in words:
         done = _help(call)
         found |= set(re.findall(r"(?m)^[\s│]*(?:-\w, )?(--[a-z][\w.-]*)", done))
-    for path in (*(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")):
+    for path in (path for folder in ("examples", "benchmarks", "records") for path in (ROOT / folder).glob("*.py")):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text(encoding="utf-8")))
     return frozenset(found)
 
