@@ -5,7 +5,7 @@
 
 DATA is what `electrain prepare` made. Runs `electrain study`, `cache`, `blimp`, `similarity` and `finetune`, and says
 each command before it runs it; the same command goes on where it was stopped. Tables and plots come to OUT/record.
-Recipes: records/compared.py. --task gives words for `electrain finetune` in place of those of the five given here.
+Recipes: records/compared.py. --task gives words for `electrain finetune`: another task, or others for one of the five.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
-TASKS = ("stsb --epochs 1", "sst2 --epochs 0.2", "mrpc --epochs 1", "qnli --epochs 1", "qqp --epochs 1")
+TASKS = ("stsb --epochs 1", "sst2 --epochs 0.2", "mrpc --epochs 1", "qnli --epochs 1", "wnli --epochs 3")
 SQUAD = "squad --epochs 0.25"
 TUNING = ("--lr", "5e-4", "--decay", "1.0", "--keep", "none")
 
