@@ -32,7 +32,7 @@ def electra_tiny() -> Run:
 def electra_modern_tiny() -> Run:
     """`electra_tiny` on the modern encoder, as long, its learning rate up until the last fifth; ours. It finds more.
 
-    Two seeds each: records/five_minutes.
+    Two of its four layers see three tokens to each side (docs/encoders.md). Two seeds: records/five_minutes.
     """
     size = SIZES["modern-tiny"]
     return _electra("electra_modern_tiny", replace(size, optim=replace(size.optim, schedule="wsd")))
