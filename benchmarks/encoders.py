@@ -7,7 +7,6 @@ Each works in a process of its own (turns.py). Rows are made up, weights fresh: 
 """
 
 import argparse
-import itertools
 import json
 import sys
 import time
@@ -15,15 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from ours import Training, vocab_of
-from turns import Gate, Turns, table
+from ours import Training, in_turn, kept, vocab_of
+from turns import Turns, table
 
-from electrain.batch import slots
 from electrain.compute import Compute
 from electrain.corruptors.cached import Cached
 from electrain.flops import count
 from electrain.recipes import recipe, sized
-from electrain.recipes.fast_electra_cached import TOP
 from electrain.recipes.sizes import SIZES
 from electrain.run import Run
 from electrain.start import machine, versions
@@ -36,8 +33,7 @@ def described(name: str, args: argparse.Namespace) -> Run:
     run = sized(recipe(path), SIZES[size])
     run = replace(run, batch=args.rows or run.batch, length=args.length or run.length)
     if isinstance(run.system, System.Config) and isinstance(run.system.corruptor, Cached.Config):
-        kept = Cached.Config(slots=slots(SIZES[size].rate, run.length), top=TOP)  # no cache is read
-        run = replace(run, system=replace(run.system, corruptor=kept))
+        run = replace(run, system=replace(run.system, corruptor=kept(SIZES[size].rate, run.length)))
     return run
 
 
@@ -49,13 +45,10 @@ def short(name: str) -> str:
 
 def work(args: argparse.Namespace) -> None:
     """A contestant."""
-    gate, compute = Gate(), Compute(compile=not args.eager, threads=args.threads)
+    compute = Compute(compile=not args.eager, threads=args.threads)
     run, device = described(args.worker, args), compute.start()
     ours = Training(run, run.batch, device, vocab_of(args.vocabulary), compute.precision(device), not args.eager)
-    gate.open()
-    for number in itertools.count():
-        ours.step(number)
-        gate.step(ours.tokens)
+    in_turn(ours)
 
 
 def main() -> None:
@@ -66,7 +59,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="by default the recipe's")
     parser.add_argument("--length", type=int, help="by default the recipe's")
     parser.add_argument("--vocabulary", type=int, default=8192)
-    parser.add_argument("--threads", type=int, help="by default one a core")
+    parser.add_argument("--threads", type=int, default=0, help="0 for one a core")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=5, help="steps of each in a round")
     parser.add_argument("--eager", action="store_true", help="do not compile")

@@ -1,15 +1,18 @@
 """A step of ours as the training loop makes it, for whatever system, on rows of random tokens made beforehand."""
 
+import itertools
 from typing import cast
 
 import torch
 from torch import Tensor
+from turns import Gate
 
-from electrain.batch import Batch
+from electrain.batch import Batch, slots
 from electrain.cache.temper import entry, shares
 from electrain.compute import Step
 from electrain.corruptors.cached import Cached
 from electrain.randomness import row_keys
+from electrain.recipes.fast_electra_cached import TOP
 from electrain.run import Run
 from electrain.systems.base import Output, Pretraining
 from electrain.systems.pair import Pair
@@ -64,6 +67,20 @@ class Training:
         self.run.optim.clip_gradients(self.system)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def in_turn(training: Training) -> None:
+    """A contestant's steps, until nobody wants another."""
+    gate = Gate()
+    gate.open()
+    for number in itertools.count():
+        training.step(number)
+        gate.step(training.tokens)
+
+
+def kept(rate: float, length: int) -> Cached.Config:
+    """As a cache's proposals would be kept, none being read."""
+    return Cached.Config(slots=slots(rate, length), top=TOP)
 
 
 def rows_of(rows: int, length: int, vocab: Vocab, random: torch.Generator) -> Tensor:

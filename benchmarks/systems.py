@@ -11,7 +11,6 @@ The generator is ELECTRA's (narrow: a share of the width) or Fast-ELECTRA's (aux
 """
 
 import argparse
-import itertools
 import json
 import sys
 import time
@@ -19,20 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from ours import Training, vocab_of
+from ours import Training, in_turn, kept, vocab_of
 from roofline import seconds
-from turns import Gate, Turns, table
+from turns import Turns, table
 
-from electrain.batch import slots
 from electrain.compute import Compute
-from electrain.corruptors.cached import Cached
 from electrain.corruptors.frozen import Frozen
 from electrain.corruptors.joint import Joint
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.flops import count
 from electrain.objectives.rtd import Rtd
 from electrain.recipes.embeddings import emb_gen
-from electrain.recipes.fast_electra_cached import TOP
 from electrain.recipes.kang import adaptive_early_exit, early_exit_discriminator
 from electrain.recipes.sizes import SIZES
 from electrain.run import Run
@@ -59,8 +55,7 @@ def described(name: str, args: argparse.Namespace) -> Run:
         generator = EncoderLm.Config(size.encoder.scaled(width, depth))
         system = System.Config(size.encoder, Frozen.Config(generator=generator, rate=size.rate), Rtd.Config())
     else:
-        kept = Cached.Config(slots=slots(size.rate, args.length), top=TOP)
-        system = System.Config(size.encoder, kept, Rtd.Config())
+        system = System.Config(size.encoder, kept(size.rate, args.length), Rtd.Config())
     return size.run(name, system, batch=args.rows, length=args.length)
 
 
@@ -71,12 +66,9 @@ def training(name: str, args: argparse.Namespace, dtype: torch.dtype, compiled: 
 
 def work(args: argparse.Namespace) -> None:
     """A contestant."""
-    gate, compute = Gate(), Compute(compile=not args.eager)
+    compute = Compute(compile=not args.eager)
     ours = training(args.worker, args, compute.precision(compute.start()), not args.eager)
-    gate.open()
-    for number in itertools.count():
-        ours.step(number)
-        gate.step(ours.tokens)
+    in_turn(ours)
 
 
 def corruption(args: argparse.Namespace) -> float:

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from electrain.recipes.sizes import SIZES
+
 HERE = Path(__file__).resolve().parent
 TASKS = ("stsb --epochs 1", "sst2 --epochs 0.2", "mrpc --epochs 1", "qnli --epochs 1", "wnli --epochs 3")
 SQUAD = "squad --epochs 0.25"
@@ -63,7 +65,7 @@ def training(args: argparse.Namespace, encoder: Encoder) -> Iterator[Job]:
     yield Job([*study, *(f"{HERE / encoder.file}:{name}" for name in encoder.recipes)])
     if encoder.caches:
         cache = ["cache", f"{encoder.folder}/frozen-seed0/first", "--data", str(args.data)]
-        cache += ["--out", f"cache-{encoder.folder}", "--length", str(args.length), "--selections", "1"]
+        cache += ["--out", f"cache-{encoder.folder}", "--length", str(SIZES[args.size].length), "--selections", "1"]
         yield Job([*cache, *_compute(args)], args.out / f"cache-{encoder.folder}" / "cache.json")
     yield Job([*study, f"{HERE / encoder.file}:cached"])
 
@@ -135,7 +137,6 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=9e12, help="operations of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="runs, or fine-tunings, at the same time")
-    parser.add_argument("--length", type=int, help="tokens of a row, as the size has it: 64 (tiny), 128 (small)")
     parser.add_argument("--glue", type=Path, help="folder of GLUE's tasks")
     parser.add_argument("--task", action="append", default=[], metavar="WORDS", help="'qnli --train FILE --dev FILE'")
     parser.add_argument("--squad-train", type=Path)
@@ -148,7 +149,6 @@ def main() -> int:
     for name in ("data", "out", "glue", "squad_train", "squad_dev", "blimp"):
         if value := getattr(args, name):
             setattr(args, name, value.resolve())
-    args.length = args.length or {"tiny": 64, "small": 128}[args.size]
     args.out.mkdir(parents=True, exist_ok=True)
     well = True
     for encoder in ENCODERS:

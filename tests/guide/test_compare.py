@@ -1,12 +1,12 @@
 """The commands of records/compare.py are ones that there are; it asks for nothing that has been done."""
 
-import importlib.util
 import shlex
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from electrain.recipes import load_file
 from tests.guide.pages import ROOT
 from tests.guide.test_commands import idle, understood
 
@@ -22,18 +22,14 @@ def args(tmp_path: Path) -> Namespace:
         (tmp_path / "modern" / name / "figures.json").touch()
     (tmp_path / "modern" / TRAINED / "run.json").touch()
     folders = dict.fromkeys(("data", "glue", "squad_train", "squad_dev", "blimp"), Path("elsewhere"))
-    chosen = {"size": "tiny", "budget": 9e12, "seeds": 3, "workers": 1, "length": 64, "device": "auto", "threads": 1}
+    chosen = {"size": "tiny", "budget": 9e12, "seeds": 3, "workers": 1, "device": "auto", "threads": 1}
     task = ["qnli --train x.parquet --dev y.parquet"]
     return Namespace(out=tmp_path, compile="False", task=task, **folders, **chosen)
 
 
 def jobs(args: Namespace) -> list:
     """Everything that it would do."""
-    spec = importlib.util.spec_from_file_location("compare", ROOT / "records" / "compare.py")
-    assert spec
-    assert spec.loader
-    compare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(compare)
+    compare = load_file(ROOT / "records" / "compare.py")
     found = [job for encoder in compare.ENCODERS for job in compare.training(args, encoder)]
     return found + [job for pair in compare.runs(args.out / "modern") for job in compare.judging(args, *pair)]
 
