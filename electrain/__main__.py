@@ -1,19 +1,42 @@
 """The command `electrain`, and `python -m electrain`."""
 
 import os
+import signal
 import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_AGAIN = 0.01  # seconds
+
+
+def _unraisable(what: "UnraisableHookArgs") -> None:
+    """Ctrl-C comes again a moment later if it fell into a finalizer: Python swallows what is raised there."""
+    if isinstance(what.exc_value, KeyboardInterrupt):
+        later = threading.Timer(_AGAIN, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+        later.daemon = True
+        later.start()
+    else:
+        sys.__unraisablehook__(what)
 
 
 def main() -> None:
     """Loads the program, which takes seconds, and runs it; Ctrl-C is heard from the first of them on."""
     # Of a process that is gone we say which it is; PyTorch would add its C++ stack. It reads this as it is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    sys.unraisablehook = _unraisable
     try:
         from electrain.cli import main as run
+
+        run()
     except KeyboardInterrupt:
         print("electrain: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    run()
+    finally:
+        # Nothing is left to be interrupted: Ctrl-C ends the process, and raises nothing in what Python does at exit.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -544,6 +544,39 @@ def test_how_a_verb_that_is_stopped_leaves(
     assert here("flops") == Left(code, "", said)
 
 
+# A program whose verb `flops` is what stands in the braces; run by the interpreter as the command is.
+_VERB = """
+import signal, sys, time
+from electrain import __main__, cli
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.001)  # where the handler's exception surfaces, inside a finalizer
+
+def verb(_):
+    {}
+
+cli._CALLS["flops"] = verb
+sys.argv[1:] = ["flops"]
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "code", "said"),
+    [
+        ("Late(); time.sleep(600)", 130, "electrain: interrupted\n"),  # Python swallows the first
+        ("import atexit; atexit.register(Late)", -signal.SIGINT, ""),
+    ],
+    ids=["while it runs", "at exit"],
+)
+def test_ctrl_c_in_a_finalizer_ends_the_command_and_shows_no_traceback(verb: str, code: int, said: str) -> None:
+    command = [sys.executable, "-c", _VERB.format(verb)]
+    running = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (running.returncode, running.stderr) == (code, said)
+
+
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
     """`electrain recipes | head -1`."""
     running = start("recipes")

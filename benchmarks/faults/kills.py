@@ -79,8 +79,8 @@ def stopped(world: World, tries: int, steps: int = STEPS) -> Outcome:
             running.send(signal.SIGINT)
         code = running.wait()
         codes[f"{kind}: {code}"] = codes.get(f"{kind}: {code}", 0) + 1
-        # SIGTERM before the first step ends a process as it ends any other.
-        if code not in (0, 130, 143, -signal.SIGTERM) or "Traceback" in running.said:
+        # Before the first step SIGTERM ends a process as it ends any other; so does Ctrl-C after the last.
+        if code not in (0, 130, 143, -signal.SIGTERM, -signal.SIGINT) or "Traceback" in running.said:
             lost.append(f"{kind}: exit code {code}: {running.said[-300:]}")
         code, said = world.call(world.pretrain(out, steps))
         if code or (how := differing(whole, out)):

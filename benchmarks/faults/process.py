@@ -15,6 +15,7 @@ from pathlib import Path
 
 _PRELOADED = [
     "torch._dynamo",  # imported by every optimizer: seconds
+    "electrain.__main__",
     "electrain.cli",
     "electrain.train",
     "electrain.propose",
@@ -95,6 +96,7 @@ def _work(words: list[str], log: str, largest: int | None, environment: dict[str
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     os.environ.update(environment or {})
-    from electrain.cli import main
+    from electrain.__main__ import main
 
-    main(words)
+    sys.argv[1:] = words
+    main()
