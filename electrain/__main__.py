@@ -3,23 +3,28 @@
 import os
 import signal
 import sys
-import threading
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-_AGAIN = 0.01  # seconds
+_MOMENT = 0.01  # seconds
 
 
 def _unraisable(what: "UnraisableHookArgs") -> None:
     """Ctrl-C comes again a moment later if it fell into a finalizer: Python swallows what is raised there."""
     if isinstance(what.exc_value, KeyboardInterrupt):
-        later = threading.Timer(_AGAIN, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-        later.daemon = True
-        later.start()
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
     else:
         sys.__unraisablehook__(what)
+
+
+def _again(_number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code is _unraisable.__code__:  # swallowed there too
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+    else:
+        raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -27,6 +32,7 @@ def main() -> None:
     # Of a process that is gone we say which it is; PyTorch would add its C++ stack. It reads this as it is loaded.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.unraisablehook = _unraisable
+    signal.signal(signal.SIGALRM, _again)
     try:
         from electrain.cli import main as run
 
@@ -36,6 +42,7 @@ def main() -> None:
         raise SystemExit(130) from None
     finally:
         # Nothing is left to be interrupted: Ctrl-C ends the process, and raises nothing in what Python does at exit.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -16,13 +16,14 @@ from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoTokenizer
 
 import electrain
-from electrain import cli
+from electrain import __main__, cli
 from electrain.cli import Export, Quickstart
 from electrain.data.settings import Prepare
 from electrain.errors import Stopped
@@ -575,6 +576,20 @@ def test_ctrl_c_in_a_finalizer_ends_the_command_and_shows_no_traceback(verb: str
     command = [sys.executable, "-c", _VERB.format(verb)]
     running = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (running.returncode, running.stderr) == (code, said)
+
+
+def test_ctrl_c_that_comes_again_waits_until_it_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    armed: list[float] = []
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: armed.append(seconds))
+
+    def here() -> FrameType:
+        return sys._getframe()
+
+    monkeypatch.setattr(__main__, "_unraisable", here)
+    __main__._again(signal.SIGALRM, here())
+    assert armed == [0.01]
+    with pytest.raises(KeyboardInterrupt):
+        __main__._again(signal.SIGALRM, sys._getframe())
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
