@@ -1,7 +1,8 @@
-"""mlm_15 and joint of compared.py on small's modern encoder, with steps that two CPU cores can make many of.
+"""The recipes of compared.py on small's encoders, with steps that two CPU cores can make many of.
 
-12 layers, 256 wide, as size modern-small; rows of 64, 16 a step, learning rate 1e-3, all else as at tiny: the
-start 1/sqrt(fan-in), layers 2, 3, 5, 6, 8, 9, 11 and 12 see three tokens to each side. The generator is 64 wide.
+12 layers, 256 wide, as the sizes small (--size tiny) and modern-small (--size modern-tiny); rows of 64, 16 a step, the
+rest as at tiny. The modern one's layers 2, 3, 5, 6, 8, 9, 11 and 12 see three tokens to each side; its learning rate is
+1e-3, the post-LN one's 4e-4: at 1e-3 that one's discriminator falls to a constant (docs/LOG.md, electra_small_hour).
 """
 
 from dataclasses import replace
@@ -21,13 +22,15 @@ def mlm_15(size: Size = TINY) -> Run:
 
 
 def joint(size: Size = TINY) -> Run:
-    """ELECTRA with a joint generator whose temperature falls from 2 to 1."""
+    """ELECTRA with a joint generator, a quarter as wide and as deep, whose temperature falls from 2 to 1."""
     return compared.joint(_grown(size), WINDOW)
 
 
 def _grown(size: Size) -> Size:
-    small = SIZES["modern-small"]
-    assert isinstance(small.encoder, Modern.Config)
-    encoder = replace(small.encoder, init="fan_in")
-    optim = replace(size.optim, lr=1e-3)
+    """Its encoder at Small's measures, with the start that it has."""
+    modern = isinstance(size.encoder, Modern.Config)
+    small = SIZES["modern-small" if modern else "small"]
+    names = ("layers", "hidden", "ffn", "heads", "embedding")
+    encoder = replace(size.encoder, **{name: getattr(small.encoder, name) for name in names})
+    optim = replace(size.optim, lr=1e-3 if modern else 4e-4)
     return replace(size, encoder=encoder, width=small.width, depth=small.depth, batch=16, optim=optim)
