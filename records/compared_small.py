@@ -16,14 +16,14 @@ from electrain.run import Run
 WINDOW = 3
 
 
-def mlm_15(size: Size = TINY) -> Run:
+def mlm_15(size: Size = TINY, window: int = WINDOW) -> Run:
     """Masked LM, 15 % selected, 80/10/10."""
-    return compared.mlm_15(_grown(size), WINDOW)
+    return compared.mlm_15(_grown(size), window)
 
 
-def joint(size: Size = TINY) -> Run:
+def joint(size: Size = TINY, window: int = WINDOW) -> Run:
     """ELECTRA with a joint generator, a quarter as wide and as deep, whose temperature falls from 2 to 1."""
-    return compared.joint(_grown(size), WINDOW)
+    return compared.joint(_grown(size), window)
 
 
 def _grown(size: Size) -> Size:
