@@ -16,9 +16,9 @@ from electrain.run import Run
 WINDOW = 3
 
 
-def mlm_15(size: Size = TINY, window: int = WINDOW) -> Run:
+def mlm_15(size: Size = TINY) -> Run:
     """Masked LM, 15 % selected, 80/10/10."""
-    return compared.mlm_15(_grown(size), window)
+    return compared.mlm_15(_grown(size), WINDOW)
 
 
 def joint(size: Size = TINY, window: int = WINDOW) -> Run:

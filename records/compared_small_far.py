@@ -1,4 +1,4 @@
-"""The recipes of compared_small.py with ModernBERT's window: in rows of 64 every layer sees the whole row."""
+"""`joint` of compared_small.py with ModernBERT's window: in rows of 64 every layer sees the whole row."""
 
 import compared_small
 
@@ -6,11 +6,6 @@ from electrain.recipes.sizes import TINY, Size
 from electrain.run import Run
 
 WINDOW = 64
-
-
-def mlm_15(size: Size = TINY) -> Run:
-    """Masked LM, 15 % selected, 80/10/10."""
-    return compared_small.mlm_15(size, WINDOW)
 
 
 def joint(size: Size = TINY) -> Run:

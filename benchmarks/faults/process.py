@@ -15,7 +15,6 @@ from pathlib import Path
 
 _PRELOADED = [
     "torch._dynamo",  # imported by every optimizer: seconds
-    "electrain.__main__",
     "electrain.cli",
     "electrain.train",
     "electrain.propose",

@@ -16,6 +16,7 @@ from electrain.zeroshot.measures import Measure
 from electrain.zeroshot.options import Blimp
 from electrain.zeroshot.pairs import PARADIGMS, Pair, Paradigm, read
 from electrain.zeroshot.results import figure, results
+from tests.finetune.kit import real
 
 
 def record(good: str, bad: str, uid: str, term: str = "binding") -> dict[str, Any]:
@@ -39,11 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_paradigms_are_67() -> None:
     assert len(PARADIGMS) == 67
-    here = next((up / "shared" / "data" / "blimp" for up in Path(__file__).resolve().parents
-                 if (up / "shared" / "data" / "blimp").is_dir()), None)  # fmt: skip
-    if here is None:
-        pytest.skip("no copy of BLiMP beside the checkout")
-    there = {path.name.split(".")[0] for path in here.glob("*.jsonl*")}
+    there = {path.name.split(".")[0] for path in real("blimp").glob("*.jsonl*")}
     assert there and there <= PARADIGMS
 
 
