@@ -21,9 +21,24 @@ def mlm_15(size: Size = TINY) -> Run:
     return compared.mlm_15(_grown(size), WINDOW)
 
 
+def mlm_30(size: Size = TINY) -> Run:
+    """Masked LM, 30 % selected, 80/10/10."""
+    return compared.mlm_30(_grown(size), WINDOW)
+
+
 def joint(size: Size = TINY, window: int = WINDOW) -> Run:
     """ELECTRA with a joint generator, a quarter as wide and as deep, whose temperature falls from 2 to 1."""
     return compared.joint(_grown(size), window)
+
+
+def frozen(size: Size = TINY) -> Run:
+    """Fast-ELECTRA, its generator (four layers of the encoder's width) trained first and frozen."""
+    return compared.frozen(_grown(size), WINDOW)
+
+
+def cached(size: Size = TINY) -> Run:
+    """Fast-ELECTRA from a cache of proposals."""
+    return compared.cached(_grown(size), WINDOW)
 
 
 def _grown(size: Size) -> Size:
@@ -33,4 +48,6 @@ def _grown(size: Size) -> Size:
     names = ("layers", "hidden", "ffn", "heads", "embedding")
     encoder = replace(size.encoder, **{name: getattr(small.encoder, name) for name in names})
     optim = replace(size.optim, lr=1e-3 if modern else 4e-4)
-    return replace(size, encoder=encoder, width=small.width, depth=small.depth, batch=16, optim=optim)
+    return replace(
+        size, encoder=encoder, width=small.width, depth=small.depth, auxiliary=small.auxiliary, batch=16, optim=optim
+    )
