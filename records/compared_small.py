@@ -47,7 +47,7 @@ def _grown(size: Size) -> Size:
     small = SIZES["modern-small" if modern else "small"]
     names = ("layers", "hidden", "ffn", "heads", "embedding")
     encoder = replace(size.encoder, **{name: getattr(small.encoder, name) for name in names})
-    optim = replace(size.optim, lr=1e-3 if modern else 4e-4)
+    optim = replace(size.optim, lr=1e-3 if modern else 2e-4)
     return replace(
         size, encoder=encoder, width=small.width, depth=small.depth, auxiliary=small.auxiliary, batch=16, optim=optim
     )

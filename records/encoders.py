@@ -50,8 +50,8 @@ MEASURES = PRETRAINING | JUDGED
 ENDS = ("probe_moved", "probe_swapped", "swap_auc", "own_mlm_loss", *JUDGED)
 WAYS = {"mlm_loss": "masked LM: held-out loss", "rtd_auc": "discriminator: AUC on its own samples"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by the colour-blind (Okabe and Ito)
-MARKS = ("o", "s", "^", "D")
-LINES = ("-", "--", ":", "-.")
+MARKS = ("o", "s", "^", "D", "v")
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 Row = dict[str, Any]
 Cell = tuple[str, str]
