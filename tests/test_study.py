@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from electrain.cli import main
+from electrain.compute import Compute
 from electrain.corruptors.frozen import Frozen
 from electrain.data.shards import Shards
 from electrain.errors import Stopped, UserError
@@ -32,7 +33,8 @@ from electrain.recipes.sizes import TINY
 from electrain.recipes.two_stage import electra_two_stage
 from electrain.run import Record
 from electrain.study.budget import afford, complete, operations, step_cost
-from electrain.study.figures import Figures
+from electrain.study.conduct import Conduct, conduct, judge_untrained
+from electrain.study.figures import Figures, probes
 from electrain.study.ladder import ladder, study
 from electrain.study.table import as_csv, markdown, plot, save
 from electrain.study.workers import Job, side_by_side
@@ -100,6 +102,38 @@ def test_a_frozen_generator_that_nobody_names_is_trained_first_and_paid_for(data
 def test_a_budget_for_no_step_is_refused(data: Path) -> None:
     with pytest.raises(UserError, match=r"budget: 1e\+03 operations pay for no step of bert .*; choose a larger one"):
         afford(bert(TINY), 1e3, data, VOCAB)
+
+
+# --- fresh weights
+
+
+def test_fresh_weights_are_those_of_the_first_recipe_named(data: Path, tmp_path: Path) -> None:
+    """A recipe of one's own may be of another shape than the size."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from electrain.recipes.electra import electra\n"
+        "from electrain.recipes.sizes import TINY, Size\n"
+        "from electrain.run import Run\n\n\n"
+        "def wide(size: Size = TINY) -> Run:\n"
+        "    encoder = replace(size.encoder, layers=1, hidden=256)\n"
+        "    return replace(electra(replace(size, encoder=encoder)), recipe='wide')\n"
+    )
+    place, compute = f"{tmp_path / 'mine.py'}:wide", Compute(device="cpu", threads=1, compile=False)
+    conduct("ladder", Conduct(data, tmp_path / "out", recipes=(place,), steps=4, seeds=1, rows=20, compute=compute))
+    torch.manual_seed(0)
+    encoder = replace(TINY.encoder, layers=1, hidden=256).build(VOCAB)
+    expected = probes(encoder, data, electra(TINY), rows=20)
+    found = Figures.load(tmp_path / "out" / "untrained-seed0" / "figures.json")
+    assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert found.steps == 0 < Figures.load(tmp_path / "out" / "wide-seed0" / "figures.json").steps
+
+
+def test_fresh_weights_need_no_trained_generator(data: Path, tmp_path: Path) -> None:
+    run = TINY.run("mine", System.Config(TINY.encoder, Frozen.Config(), Rtd.Config()))
+    run = replace(run, compute=Compute(device="cpu", threads=1))
+    judge_untrained(run, data, tmp_path / "out", 20)
+    found = Figures.load(tmp_path / "out" / "figures.json")
+    assert found.recipe == "untrained" and 0 < found.probe_moved < 1 and 0 < found.probe_swapped < 1
 
 
 # --- bad input

@@ -24,7 +24,7 @@ from electrain.run import Record, Run, differences, settled
 from electrain.start import FIGURES, STUDY, trained
 from electrain.study.budget import afford, complete, operations, step_cost
 from electrain.study.far import far
-from electrain.study.figures import Figures, counted, yardstick
+from electrain.study.figures import Figures, counted, probes, yardstick
 from electrain.study.ladder import study
 from electrain.study.table import save
 from electrain.study.workers import Job, side_by_side
@@ -91,12 +91,13 @@ def conduct(name: str, chosen: Conduct, command: str = "") -> list[Path]:
     runs = planned(functions, size, budget, chosen, vocab)
     plan = {"study": name, "size": chosen.size, "budget": budget, "rows": chosen.rows, "data_sha256": _digest(chosen)}
     _begin(chosen.out, plan)
+    fresh = runs[0] if chosen.recipes else which.baseline(size)
     with locked(chosen.out, f"study {name}"):
-        return _made(name, runs, which.baseline(size), budget, chosen, command)
+        return _made(name, runs, fresh, budget, chosen, command)
 
 
-def _made(name: str, runs: list[Run], baseline: Run, budget: float, chosen: Conduct, command: str) -> list[Path]:
-    jobs = _jobs(runs, baseline, chosen, command)
+def _made(name: str, runs: list[Run], fresh: Run, budget: float, chosen: Conduct, command: str) -> list[Path]:
+    jobs = _jobs(runs, fresh, chosen, command)
     say(f"{len(runs)} recipes, {chosen.seeds} seeds, {budget:.3g} operations a run")
     for run in runs:
         before = f" after {run.first.steps:,} of a first stage" if run.first is not None else ""
@@ -180,8 +181,11 @@ def _begin(out: Path, plan: dict[str, object]) -> None:
     write(path, (json.dumps(plan, indent=1) + "\n").encode())
 
 
-def _jobs(runs: list[Run], baseline: Run, chosen: Conduct, command: str) -> list[Job]:
-    """What is still to be done, seed by seed. UserError if a run in OUT has other settings."""
+def _jobs(runs: list[Run], fresh: Run, chosen: Conduct, command: str) -> list[Job]:
+    """What is still to be done, seed by seed; `fresh`: whose encoder is judged untrained.
+
+    UserError if a run in OUT has other settings.
+    """
     jobs = []
     for seed in range(chosen.seeds):
         for run in [None, *runs]:
@@ -195,7 +199,7 @@ def _jobs(runs: list[Run], baseline: Run, chosen: Conduct, command: str) -> list
                 continue
             log = chosen.out / _LOGS / f"{name}.log"
             if run is None:
-                start = replace(baseline, seed=seed, compute=chosen.compute)
+                start = replace(fresh, seed=seed, compute=chosen.compute)
                 jobs.append(Job(name, judge_untrained, (start, chosen.data, out, chosen.rows), log))
             else:
                 jobs.append(
@@ -220,11 +224,9 @@ def judge_untrained(run: Run, data: Path, out: Path, rows: int) -> None:
     """Write the figures of a run's encoder with the weights that it would start from."""
     device = run.compute.start()
     torch.manual_seed(run.seed)
-    system = run.system.build(Shards.open(data).vocab).to(device)
+    encoder = run.system.encoder.build(Shards.open(data).vocab).to(device)
     out.mkdir(exist_ok=True)
-    found = yardstick(system, data, run, rows)
-    probes = {name: value for name, value in found.items() if name.startswith("probe")}
-    Figures(UNTRAINED, run.seed, **probes).save(out)
+    Figures(UNTRAINED, run.seed, **probes(encoder, data, run, rows)).save(out)
 
 
 def collected(out: Path, order: list[str]) -> list[Figures]:

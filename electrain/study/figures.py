@@ -18,6 +18,7 @@ from electrain.corruptors.masking import mask
 from electrain.data import frequencies
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
+from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, masked_lm
 from electrain.errors import UserError, reason
 from electrain.files import write
@@ -40,7 +41,8 @@ class Figures:
     """One run of a study; None where the system has no such thing. The docstrings head the table's legend."""
 
     recipe: str
-    """Name of the recipe; "untrained" is the baseline's encoder with fresh weights."""
+    """Name of the recipe; "untrained" is joint ELECTRA's encoder with fresh weights, or the first
+    named recipe's."""
     seed: int
     """Seed of weights, order of the data and all draws."""
     steps: int = 0
@@ -139,30 +141,48 @@ def _positive(value: object) -> bool:
 @torch.no_grad()
 def yardstick(system: Pretraining, data: Path, run: Run, rows: int) -> dict[str, Any]:
     """Figures on held-out text that is damaged alike for every system, in float32, over `rows` rows."""
-    shards = Shards.open(data, "validation")
-    packing = run.packing.build(shards, run.length)
-    rows = min(rows, packing.rows)
-    size = max(1, min(_BATCH, rows // 2))
-    loader = Loader(packing, shards.vocab, batch=size, seed=1)
+    loader, rows = _held_out(data, run, rows)
     device = system.encoder.tokens.weight.device
-    counts = torch.from_numpy(frequencies.load(data)).double().to(device)
-    counts[list(shards.vocab.special)] = 0
+    counts = _frequencies(data, loader.vocab, device)
     system.eval()
     head, metrics = _masked_lm_head(system), None
     scores, labels = [], []
-    for number in range(rows // size):
+    for number in range(rows // loader.batch):
         for batch in loader.step(number):
             there = batch.map(lambda tensor: tensor.to(device))
             if (verdict := _verdict(system, there, counts)) is not None:
                 scores.append(verdict[0].cpu())
                 labels.append(verdict[1].cpu())
             if head is not None:
-                metrics = add(metrics, _masked(system, head, there, shards.vocab))
+                metrics = add(metrics, _masked(system, head, there, loader.vocab))
     found: dict[str, Any] = {"swap_auc": _area(scores, labels) if scores else None}
     found |= {name: None if metrics is None else read(metrics)[name] for name in ("mlm_accuracy", "mlm_loss")}
-    found["probe_swapped"] = probe(system.encoder, loader, rows, Swapped(counts))
-    found["probe_moved"] = probe(system.encoder, loader, rows, Moved())
-    return found
+    return found | probes(system.encoder, data, run, rows)
+
+
+@torch.no_grad()
+def probes(encoder: Encoder, data: Path, run: Run, rows: int) -> dict[str, Any]:
+    """Both linear probes of an encoder on held-out text, over `rows` rows."""
+    loader, rows = _held_out(data, run, rows)
+    counts = _frequencies(data, loader.vocab, encoder.tokens.weight.device)
+    encoder.eval()
+    swapped = probe(encoder, loader, rows, Swapped(counts))
+    return {"probe_swapped": swapped, "probe_moved": probe(encoder, loader, rows, Moved())}
+
+
+def _held_out(data: Path, run: Run, rows: int) -> tuple[Loader, int]:
+    """Held-out text packed as in the run, and how many rows of it there are, `rows` at most."""
+    shards = Shards.open(data, "validation")
+    packing = run.packing.build(shards, run.length)
+    rows = min(rows, packing.rows)
+    return Loader(packing, shards.vocab, batch=max(1, min(_BATCH, rows // 2)), seed=1), rows
+
+
+def _frequencies(data: Path, vocab: Vocab, device: torch.device) -> Float[Tensor, " v"]:
+    """How often each token was counted; special ones never."""
+    counts = torch.from_numpy(frequencies.load(data)).double().to(device)
+    counts[list(vocab.special)] = 0
+    return counts
 
 
 def _area(scores: list[Tensor], labels: list[Tensor]) -> float | None:
