@@ -1,8 +1,9 @@
-"""What explains records/encoders: `cached` with the other encoder's proposals, or on a post-LN one that begins far."""
+"""What explains records/encoders: `cached` with other proposals or beginning far, `frozen` with a generator given."""
 
 from dataclasses import replace
 
 import compared
+import compared_near
 
 from electrain.encoders.bert import Bert
 from electrain.errors import UserError
@@ -22,3 +23,12 @@ def far(size: Size = TINY) -> Run:
     if not isinstance(size.encoder, Bert.Config):
         raise UserError("far: the size is a modern one; choose tiny")
     return compared.cached(replace(size, encoder=replace(size.encoder, attention_start="normal")))
+
+
+def given(size: Size = TINY) -> Run:
+    """Fast-ELECTRA with near places, its generator the one whose proposals `cached` reads, and as little charged."""
+    if isinstance(size.encoder, Bert.Config):
+        raise UserError("given: the size is a post-LN one; choose modern-tiny")
+    run = compared_near.frozen(size)
+    corruptor = replace(run.system.corruptor, source="modern/frozen-seed0/first", generator=None)
+    return replace(run, recipe="given", system=replace(run.system, corruptor=corruptor), first=None)

@@ -49,9 +49,10 @@ JUDGED = {
 MEASURES = PRETRAINING | JUDGED
 ENDS = ("probe_moved", "probe_swapped", "swap_auc", "own_mlm_loss", *JUDGED)
 WAYS = {"mlm_loss": "masked LM: held-out loss", "rtd_auc": "discriminator: AUC on its own samples"}
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by the colour-blind (Okabe and Ito)
-MARKS = ("o", "s", "^", "D", "v")
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+# told apart by the colour-blind (Okabe and Ito)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#f0e442")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", ":", "-.", *((0, (5, 1, *(1, 1) * dots)) for dots in (2, 3, 4, 5)))
 
 Row = dict[str, Any]
 Cell = tuple[str, str]
@@ -132,7 +133,7 @@ def plot(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
     """Every run of every recipe at its end, a panel a measure."""
     shown = measured(found, ENDS)
     recipes = list(dict.fromkeys(recipe for recipe, _ in found))
-    across = min(3, len(shown))
+    across, apart = min(3, len(shown)), min(0.24, 0.7 / len(labels))
     down = -(-len(shown) // across)
     drawn = Figure(figsize=(10, 0.8 + (0.6 + 0.3 * len(recipes)) * down), layout="constrained")
     panels = drawn.subplots(down, across, squeeze=False, sharey=True)
@@ -140,16 +141,18 @@ def plot(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
         for (recipe, label), runs in found.items():
             number = labels.index(label)
             values = numbers(runs, name)
-            height = [recipes.index(recipe) + 0.24 * (number - (len(labels) - 1) / 2)] * len(values)
+            height = [recipes.index(recipe) + apart * (number - (len(labels) - 1) / 2)] * len(values)
             panel.plot(values, height, MARKS[number], color=COLOURS[number], alpha=0.8, label=label)
         panel.set_title(MEASURES[name][0], fontsize=10)
         panel.set_yticks(range(len(recipes)), recipes)
         panel.set_ylim(len(recipes) - 0.5, -0.5)
         panel.grid(axis="x", alpha=0.3)
+        for line in range(0, len(recipes), 2):
+            panel.axhspan(line - 0.5, line + 0.5, color="0.95", zorder=0)
     for panel in list(panels.flat)[len(shown) :]:
         panel.set_axis_off()
     handles = {line.get_label(): line for line in panels.flat[0].get_lines()}
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    _legend(drawn, handles)
     drawn.savefig(path, dpi=110)
 
 
@@ -165,16 +168,22 @@ def curves(found: dict[Cell, list[Row]], labels: list[str], path: Path) -> None:
             if not seeds:
                 continue
             x = [operations / 1e12 for operations in seeds[0][0]]
-            columns = list(zip(*(values for _, values in seeds), strict=True))
+            points = list(zip(*(values for _, values in seeds), strict=True))
             look = {"color": COLOURS[recipes.index(recipe)], "linestyle": LINES[labels.index(label)]}
-            (line,) = panel.plot(x, [statistics.mean(column) for column in columns], **look)
-            panel.fill_between(x, [*map(min, columns)], [*map(max, columns)], color=look["color"], alpha=0.15, lw=0)
+            (line,) = panel.plot(x, [statistics.mean(point) for point in points], **look)
+            panel.fill_between(x, [*map(min, points)], [*map(max, points)], color=look["color"], alpha=0.15, lw=0)
             handles[f"{recipe}, {label}"] = line
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("10¹² operations")
         panel.grid(alpha=0.3)
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
+    _legend(drawn, handles)
     drawn.savefig(path, dpi=110)
+
+
+def _legend(drawn: Figure, handles: dict[Any, Any]) -> None:
+    """Below the panels, in as many columns as the longest name leaves room for."""
+    columns = max(1, min(4, 145 // (6 + max(map(len, handles), default=0))))
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def main() -> None:
@@ -184,6 +193,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     studies = {label: Path(folder) for label, _, folder in (word.partition("=") for word in chosen.studies)}
+    if len(studies) > len(MARKS):
+        parser.error(f"{len(studies)} studies; the plots tell {len(MARKS)} apart")
     rows = [
         row(path.parent, label) for label, study in studies.items() for path in sorted(study.glob(f"*-seed*/{FIGURES}"))
     ]
