@@ -29,6 +29,10 @@ def given(size: Size = TINY) -> Run:
     """Fast-ELECTRA with near places, its generator the one whose proposals `cached` reads, and as little charged."""
     if isinstance(size.encoder, Bert.Config):
         raise UserError("given: the size is a post-LN one; choose modern-tiny")
-    run = compared_near.frozen(size)
-    corruptor = replace(run.system.corruptor, source="modern/frozen-seed0/first", generator=None)
+    return uncharged(compared_near.frozen(size), "modern/frozen-seed0/first")
+
+
+def uncharged(run: Run, source: str) -> Run:
+    """A run with a frozen generator, without the training of it."""
+    corruptor = replace(run.system.corruptor, source=source, generator=None)
     return replace(run, recipe="given", system=replace(run.system, corruptor=corruptor), first=None)
