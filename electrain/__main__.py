@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-_MOMENT = 0.01  # seconds
+_MOMENT, _LATER = 0.01, 1.0  # seconds
 
 
 def _unraisable(what: "UnraisableHookArgs") -> None:
     """Ctrl-C comes again a moment later if it fell into a finalizer: Python swallows what is raised there."""
     if isinstance(what.exc_value, KeyboardInterrupt):
-        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        _arm()
     else:
         sys.__unraisablehook__(what)
 
 
+def _arm() -> None:
+    """An alarm, and more until one is heard: Python misses a signal that comes just before a call that blocks."""
+    signal.setitimer(signal.ITIMER_REAL, _MOMENT, _LATER)
+
+
 def _again(_number: int, frame: FrameType | None) -> None:
-    if frame is not None and frame.f_code is _unraisable.__code__:  # swallowed there too
-        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+    if frame is not None and frame.f_code in (_unraisable.__code__, _arm.__code__):  # swallowed there too
+        _arm()
     else:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise KeyboardInterrupt
 
 

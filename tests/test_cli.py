@@ -579,17 +579,18 @@ def test_ctrl_c_in_a_finalizer_ends_the_command_and_shows_no_traceback(verb: str
 
 
 def test_ctrl_c_that_comes_again_waits_until_it_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    armed: list[float] = []
-    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: armed.append(seconds))
+    armed: list[tuple[float, ...]] = []
+    monkeypatch.setattr(signal, "setitimer", lambda _, *seconds: armed.append(seconds))
 
     def here() -> FrameType:
         return sys._getframe()
 
     monkeypatch.setattr(__main__, "_unraisable", here)
     __main__._again(signal.SIGALRM, here())
-    assert armed == [0.01]
+    assert armed == [(0.01, 1.0)]
     with pytest.raises(KeyboardInterrupt):
         __main__._again(signal.SIGALRM, sys._getframe())
+    assert armed[1:] == [(0,)]
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
