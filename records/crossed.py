@@ -42,10 +42,11 @@ def main() -> None:
     shards = Shards.open(chosen.data, "validation")
     run, asked = trained(chosen.runs[0], shards.vocab)
     loader = Loader(run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed)
-    for folder in chosen.runs:
-        _, judge = trained(folder, shards.vocab)
-        asked.encoder.load_state_dict(judge.encoder.state_dict())
-        asked.objective.load_state_dict(judge.objective.state_dict())
+    for number, folder in enumerate(chosen.runs):
+        if number:
+            _, judge = trained(folder, shards.vocab)
+            asked.encoder.load_state_dict(judge.encoder.state_dict())
+            asked.objective.load_state_dict(judge.objective.state_dict())
         for at in (0.5, 1.0):
             found = evaluate(asked, loader, replace(run, eval_rows=chosen.rows), torch.float32, torch.device("cpu"), at)
             print(folder, "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN), flush=True)

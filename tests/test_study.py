@@ -34,7 +34,7 @@ from electrain.recipes.two_stage import electra_two_stage
 from electrain.run import Record
 from electrain.study.budget import afford, complete, operations, step_cost
 from electrain.study.conduct import Conduct, conduct, judge_untrained
-from electrain.study.figures import Figures, probes
+from electrain.study.figures import Figures, held_out, probes
 from electrain.study.ladder import ladder, study
 from electrain.study.table import as_csv, markdown, plot, save
 from electrain.study.workers import Job, side_by_side
@@ -122,7 +122,7 @@ def test_fresh_weights_are_those_of_the_first_recipe_named(data: Path, tmp_path:
     conduct("ladder", Conduct(data, tmp_path / "out", recipes=(place,), steps=4, seeds=1, rows=20, compute=compute))
     torch.manual_seed(0)
     encoder = replace(TINY.encoder, layers=1, hidden=256).build(VOCAB)
-    expected = probes(encoder, data, electra(TINY), rows=20)
+    expected = probes(encoder, held_out(data, electra(TINY), 20, torch.device("cpu")))
     found = Figures.load(tmp_path / "out" / "untrained-seed0" / "figures.json")
     assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, abs=1e-6)
     assert found.steps == 0 < Figures.load(tmp_path / "out" / "wide-seed0" / "figures.json").steps

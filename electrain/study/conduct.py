@@ -24,7 +24,7 @@ from electrain.run import Record, Run, differences, settled
 from electrain.start import FIGURES, STUDY, trained
 from electrain.study.budget import afford, complete, operations, step_cost
 from electrain.study.far import far
-from electrain.study.figures import Figures, counted, probes, yardstick
+from electrain.study.figures import Figures, counted, held_out, probes, yardstick
 from electrain.study.ladder import study
 from electrain.study.table import save
 from electrain.study.workers import Job, side_by_side
@@ -226,7 +226,7 @@ def judge_untrained(run: Run, data: Path, out: Path, rows: int) -> None:
     torch.manual_seed(run.seed)
     encoder = run.system.encoder.build(Shards.open(data).vocab).to(device)
     out.mkdir(exist_ok=True)
-    Figures(UNTRAINED, run.seed, **probes(encoder, data, run, rows)).save(out)
+    Figures(UNTRAINED, run.seed, **probes(encoder, held_out(data, run, rows, device))).save(out)
 
 
 def collected(out: Path, order: list[str]) -> list[Figures]:

@@ -4,7 +4,7 @@ import json
 import statistics
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -138,51 +138,54 @@ def _positive(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value < 2**53
 
 
+class HeldOut(NamedTuple):
+    """Held-out text to judge on: its loader, how many rows of it, and how often each token was counted in training."""
+
+    loader: Loader
+    rows: int
+    counts: Float[Tensor, " v"]
+
+
+def held_out(data: Path, run: Run, rows: int, device: torch.device) -> HeldOut:
+    """Held-out text packed as in the run, `rows` rows at most; special tokens are counted as none."""
+    shards = Shards.open(data, "validation")
+    packing = run.packing.build(shards, run.length)
+    rows = min(rows, packing.rows)
+    counts = torch.from_numpy(frequencies.load(data)).double().to(device)
+    counts[list(shards.vocab.special)] = 0
+    return HeldOut(Loader(packing, shards.vocab, batch=max(1, min(_BATCH, rows // 2)), seed=1), rows, counts)
+
+
 @torch.no_grad()
 def yardstick(system: Pretraining, data: Path, run: Run, rows: int) -> dict[str, Any]:
     """Figures on held-out text that is damaged alike for every system, in float32, over `rows` rows."""
-    loader, rows = _held_out(data, run, rows)
     device = system.encoder.tokens.weight.device
-    counts = _frequencies(data, loader.vocab, device)
+    text = held_out(data, run, rows, device)
+    loader = text.loader
     system.eval()
     head, metrics = _masked_lm_head(system), None
     scores, labels = [], []
-    for number in range(rows // loader.batch):
+    for number in range(text.rows // loader.batch):
         for batch in loader.step(number):
             there = batch.map(lambda tensor: tensor.to(device))
-            if (verdict := _verdict(system, there, counts)) is not None:
+            if (verdict := _verdict(system, there, text.counts)) is not None:
                 scores.append(verdict[0].cpu())
                 labels.append(verdict[1].cpu())
             if head is not None:
                 metrics = add(metrics, _masked(system, head, there, loader.vocab))
     found: dict[str, Any] = {"swap_auc": _area(scores, labels) if scores else None}
     found |= {name: None if metrics is None else read(metrics)[name] for name in ("mlm_accuracy", "mlm_loss")}
-    return found | probes(system.encoder, data, run, rows)
+    return found | probes(system.encoder, text)
 
 
 @torch.no_grad()
-def probes(encoder: Encoder, data: Path, run: Run, rows: int) -> dict[str, Any]:
-    """Both linear probes of an encoder on held-out text, over `rows` rows."""
-    loader, rows = _held_out(data, run, rows)
-    counts = _frequencies(data, loader.vocab, encoder.tokens.weight.device)
+def probes(encoder: Encoder, text: HeldOut) -> dict[str, Any]:
+    """Both linear probes of an encoder."""
     encoder.eval()
-    swapped = probe(encoder, loader, rows, Swapped(counts))
-    return {"probe_swapped": swapped, "probe_moved": probe(encoder, loader, rows, Moved())}
-
-
-def _held_out(data: Path, run: Run, rows: int) -> tuple[Loader, int]:
-    """Held-out text packed as in the run, and how many rows of it there are, `rows` at most."""
-    shards = Shards.open(data, "validation")
-    packing = run.packing.build(shards, run.length)
-    rows = min(rows, packing.rows)
-    return Loader(packing, shards.vocab, batch=max(1, min(_BATCH, rows // 2)), seed=1), rows
-
-
-def _frequencies(data: Path, vocab: Vocab, device: torch.device) -> Float[Tensor, " v"]:
-    """How often each token was counted; special ones never."""
-    counts = torch.from_numpy(frequencies.load(data)).double().to(device)
-    counts[list(vocab.special)] = 0
-    return counts
+    return {
+        "probe_swapped": probe(encoder, text.loader, text.rows, Swapped(text.counts)),
+        "probe_moved": probe(encoder, text.loader, text.rows, Moved()),
+    }
 
 
 def _area(scores: list[Tensor], labels: list[Tensor]) -> float | None:
