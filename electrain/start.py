@@ -94,7 +94,8 @@ def machine() -> str:
             line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         name = models[0] if models else name
-    words = [name, f"{torch.get_num_threads()} threads", torch.backends.cpu.get_cpu_capability()]
+    threads = torch.get_num_threads()
+    words = [name, f"{threads} thread{'s' if threads > 1 else ''}", torch.backends.cpu.get_cpu_capability()]
     if torch.cuda.is_available():
         words.append(torch.cuda.get_device_name())
     return ", ".join(words)
