@@ -26,6 +26,7 @@ from electrain.files import sync, write
 
 FOLDER = "checkpoints"
 MODEL, OPTIMIZER, PARTS = "model.safetensors", "optimizer.safetensors", "parts"
+BEST = "best.json"
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -112,7 +113,9 @@ class Saver:
             sync(final.parent)
             best = state.get("best")
             if best:
-                write(final.parent / "best.json", json.dumps(best).encode())
+                left = [path.name for path in listed(self.run)[: -self.keep]] if self.keep is not None else []
+                alone = best["checkpoint"] in (*left, lone(self.run))
+                write(final.parent / BEST, json.dumps({**best, "lone": alone}).encode())
             if self.keep is not None:
                 prune(self.run, self.keep, best and best["checkpoint"])
         except (OSError, SafetensorError, UserError) as error:
@@ -155,6 +158,15 @@ def step_of(path: Path) -> int:
     return int(path.name[5:])
 
 
+def lone(run: Path) -> str | None:
+    """The name of the best checkpoint if it is kept for that alone, so that there is a gap after it; else None."""
+    try:
+        best = json.loads((run / FOLDER / BEST).read_text())
+        return best["checkpoint"] if best.get("lone") else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def latest(run: Path, warn: Callable[[str], None], of: str = "") -> Path | None:
     """The newest whole checkpoint (see `damage`), or None; damaged ones are named to `warn` and passed over."""
     for path in reversed(listed(run)):
@@ -171,7 +183,7 @@ def best(run: Path, warn: Callable[[str], None]) -> Path | None:
     UserError if what is marked is no checkpoint of the run: a name could lead anywhere.
     """
     try:
-        name = json.loads((run / FOLDER / "best.json").read_text())["checkpoint"]
+        name = json.loads((run / FOLDER / BEST).read_text())["checkpoint"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return latest(run, warn)
     if not isinstance(name, str) or Path(name).name != name or not name.startswith("step-"):

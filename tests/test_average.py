@@ -23,14 +23,11 @@ STEPS = (10, 20, 30, 40)
 @pytest.fixture
 def run(tmp_path: Path, tokenizer: Path) -> Path:  # noqa: F811
     a_run(tmp_path / "run", tokenizer, ELECTRA, STEPS)
-    tree = json.loads((tmp_path / "run" / "run.json").read_text())
-    tree["run"]["keep"] = 4
-    (tmp_path / "run" / "run.json").write_text(json.dumps(tree))
     return tmp_path / "run"
 
 
-def steps_of(run: Path, end: str, count: int, keep: int = 9) -> list[int]:
-    paths = last_of(run, run / "checkpoints" / end, count, keep, pytest.fail)
+def steps_of(run: Path, end: str, count: int) -> list[int]:
+    paths = last_of(run, run / "checkpoints" / end, count, pytest.fail)
     return [checkpoint.step_of(path) for path in paths]
 
 
@@ -76,12 +73,34 @@ def test_which_checkpoints(run: Path) -> None:
     assert steps_of(run, "step-000040", 2) == [30, 40]
     assert steps_of(run, "step-000030", 3) == [10, 20, 30]
     assert steps_of(run, "step-000010", 1) == [10]
-    # The best, kept from long ago, is none of the last ones.
-    (run / "checkpoints/best.json").write_text(json.dumps({"loss": 0.1, "checkpoint": "step-000010"}))
-    assert steps_of(run, "step-000040", 4, keep=4) == [10, 20, 30, 40]
-    assert steps_of(run, "step-000040", 3, keep=3) == [20, 30, 40]
+    # Weights that were saved before the first step were never trained.
+    (run / "checkpoints/step-000010").rename(run / "checkpoints/step-000000")
+    assert steps_of(run, "step-000040", 3) == [20, 30, 40]
     with pytest.raises(UserError, match=r"holds fewer .* \(20, 30, 40\); train with --keep 4 or more"):
-        steps_of(run, "step-000040", 4, keep=3)
+        steps_of(run, "step-000040", 4)
+
+
+def test_the_best_kept_from_long_ago_is_none_of_the_last(tmp_path: Path) -> None:
+    """Whatever --keep says now: it may be another one each time the run is gone on with."""
+
+    def saved(keep: int, *steps: int) -> None:
+        model = nn.Linear(1, 1)
+        with checkpoint.Saver(tmp_path, keep) as saver:
+            for step in steps:
+                best = {"loss": 1.0, "checkpoint": "step-000010"}
+                saver.save(step, model, torch.optim.AdamW(model.parameters()), {"best": best})
+                saver.wait()
+
+    saved(3, 10, 20, 30)
+    assert steps_of(tmp_path, "step-000030", 3) == [10, 20, 30]
+    saved(2, 40)
+    assert [checkpoint.step_of(path) for path in checkpoint.listed(tmp_path)] == [10, 30, 40]
+    with pytest.raises(UserError, match=r"\(30, 40\); train with --keep 3 or more"):
+        steps_of(tmp_path, "step-000040", 3)
+    saved(8, 50, 60)
+    assert steps_of(tmp_path, "step-000060", 4) == [30, 40, 50, 60]
+    with pytest.raises(UserError, match=r"\(30, 40, 50, 60\); train with --keep 5 or more"):
+        steps_of(tmp_path, "step-000060", 5)
 
 
 def test_too_few_are_refused_in_a_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

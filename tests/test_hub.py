@@ -44,11 +44,12 @@ from electrain.hub import (
     push,
     to_transformers,
 )
-from electrain.hub.weights import Model, Part, part_of, parts
+from electrain.hub.weights import Model, part_of, parts
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.run import Record, Run
 from electrain.system import System
+from electrain.systems.networks import Part
 from electrain.vocab import Vocab
 
 WORDS = [

@@ -155,10 +155,12 @@ def test_depth_delta_and_norms() -> None:
         other = torch.randint(5, VOCAB.size, ids.shape)
         delta = encoder.tokens(other) - encoder.tokens(ids)
         torch.testing.assert_close(encoder(ids, real, delta=delta), encoder(other, real), rtol=1e-4, atol=1e-5)
-        # By hand: the size of what the last norm gives.
-        weight = encoder.norm.weight
-        size = (encoder(ids, real) / weight).square().mean(-1)[real]
-        torch.testing.assert_close(size, torch.ones_like(size), rtol=1e-3, atol=1e-3)
+        # By hand, of vectors whose mean is not zero.
+        x = torch.randn(7, SIZES.hidden) + 3
+        centred = x - x.mean(-1, keepdim=True) if norm == "layer" else x
+        expected = centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * encoder.norm.weight
+        torch.testing.assert_close(encoder.norm(x), expected, rtol=1e-5, atol=1e-5)
+        assert sum(isinstance(one, type(encoder.norm)) for one in encoder.modules()) == 2 * SIZES.layers + 1
 
 
 def test_every_dropout_has_a_site_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,14 +22,17 @@ from electrain.corruptors.unigram import Unigram
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.encoders.bert import Bert
 from electrain.encoders.masked_lm import EncoderLm
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub import export
+from electrain.hub.masked_lm import load as frozen
 from electrain.hub.opened import Opened, opened
 from electrain.objectives.electric import Electric
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.run import Record, Run
 from electrain.system import System
+from electrain.systems.networks import networks
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "a", "mat", ".", "##s"]
 SIZES = Bert.Config(layers=2, hidden=32, ffn=48, heads=4, embedding=16, positions=24)
@@ -105,6 +108,40 @@ def test_a_bert_run_and_its_export(config: System.Config, tokenizer: Path, tmp_p
     assert there.keys() == {"vectors", "lm"}
     for name, value in said(made).items():
         torch.testing.assert_close(there[name], value, **CLOSE)
+
+
+MODERN = Modern.Config(layers=2, hidden=32, ffn=24, heads=4, embedding=32, positions=24, window=3)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        System.Config(MODERN, Joint.Config(width=0.25), Rtd.Config(), weight=50.0),
+        System.Config(replace(MODERN, norm="rms"), Joint.Config(width=0.25), Rtd.Config(), weight=50.0),
+        System.Config(replace(MODERN, embedding=16), Mask.Config(), Mlm.Config()),
+    ],
+    ids=["narrow generator", "rms", "narrow table"],
+)
+def test_what_only_electrain_computes(config: System.Config, tokenizer: Path, tmp_path: Path) -> None:
+    """ModernBERT has no narrower token table and no RMSNorm; our own runs with them keep their networks."""
+    (system,) = a_run(tmp_path / "run", tokenizer, config)
+    made = opened(tmp_path / "run")
+    trained = networks(system)
+    network = trained.get("generator") or trained["bert"]
+    assert (made.rtd is not None) == ("discriminator" in trained) and made.lm is not None
+    real = IDS != 0
+    with torch.no_grad():
+        hidden = network.encoder(IDS, real)[real]
+        expected = network.head(hidden, network.encoder.tokens.weight)
+        torch.testing.assert_close(said(made)["lm"], expected, **CLOSE)
+        generator = frozen(str(tmp_path / "run"), tokenizer)
+        assert isinstance(generator, EncoderLm)
+        again = generator.head(generator.encoder(IDS, real)[real], generator.encoder.tokens.weight)
+        torch.testing.assert_close(again, expected, **CLOSE)
+    part = "generator" if "generator" in trained else "bert"
+    with pytest.raises(UserError, match=f"has no {part} that transformers can hold; it has: "):
+        export(tmp_path / "run", tmp_path / "out", part)
+    assert not (tmp_path / "out").exists()
 
 
 def test_checkpoints(tokenizer: Path, tmp_path: Path) -> None:

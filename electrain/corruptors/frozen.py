@@ -13,7 +13,7 @@ from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
 from electrain.cost import Shape, Work
 from electrain.curriculum import ONE, ZERO, Schedule
-from electrain.encoders.base import Encoder, sizes_of
+from electrain.encoders.base import Encoder, computation_of
 from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.metrics import mean, value
@@ -103,7 +103,7 @@ class Frozen(Corruptor):
         if self.config.encoder_start == "fresh":
             return said
         theirs = self.generator.encoder if isinstance(self.generator, EncoderLm) else None
-        if theirs is None or sizes_of(theirs) != sizes_of(encoder):
+        if theirs is None or computation_of(theirs) != computation_of(encoder):
             raise UserError(
                 "corruptor: encoder_start generator needs a generator of the encoder's own sizes; change one of them, "
                 "or set --system.corruptor.encoder-start fresh"

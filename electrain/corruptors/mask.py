@@ -10,7 +10,7 @@ from torch import Tensor
 from electrain.batch import Batch, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.masking import mask
-from electrain.encoders.base import Encoder, sizes_of
+from electrain.encoders.base import Encoder, computation_of
 from electrain.errors import UserError
 from electrain.source import Source
 from electrain.vocab import Vocab
@@ -55,7 +55,7 @@ class Mask(Corruptor):
         if self.config.encoder_start == "fresh":
             return ""
         theirs = source.encoder()
-        if not isinstance(theirs, Encoder) or sizes_of(theirs) != sizes_of(encoder):
+        if not isinstance(theirs, Encoder) or computation_of(theirs) != computation_of(encoder):
             raise UserError(
                 "corruptor: encoder_start first needs an encoder of the first stage's own sizes; give both stages the "
                 "same, or set --system.corruptor.encoder-start fresh"

@@ -157,10 +157,16 @@ def scaled(sizes: _Sizes, width: float, depth: float) -> _Sizes:
     )
 
 
-def sizes_of(encoder: Encoder) -> dict[str, object]:
-    """What weights must agree in to mean the same: the whole numbers of a configuration, the heads among them."""
-    whole = {name: value for name, value in vars(encoder.config).items() if isinstance(value, int)}
-    return {"kind": type(encoder), "tokens": encoder.tokens.num_embeddings, **whole}
+CHOICES = frozenset(
+    {"documents", "dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
+)
+"""Fields of configurations that do not change what given weights compute, so a run may choose its own."""
+
+
+def computation_of(encoder: Encoder) -> dict[str, object]:
+    """What two encoders must agree in for the same weights to mean the same: sizes, heads, norms, rotary bases."""
+    chosen = {name: value for name, value in vars(encoder.config).items() if name not in CHOICES}
+    return {"kind": type(encoder), "tokens": encoder.tokens.num_embeddings, **chosen}
 
 
 def plain(encoder: Encoder) -> Encoder:

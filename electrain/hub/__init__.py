@@ -2,7 +2,8 @@
 
 from electrain.hub.export import export, push, to_transformers
 from electrain.hub.load import encoder_config_of, from_transformers, generator_scale_of, load_into
-from electrain.hub.weights import Part, as_transformers, part_of, parts
+from electrain.hub.weights import as_transformers, part_of, parts
+from electrain.systems.networks import Part
 
 __all__ = [
     "Part",

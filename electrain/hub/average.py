@@ -1,6 +1,5 @@
 """The mean of a run's last weights: less noise of the last batches in them (Izmailov et al., 2018, section 3)."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,30 +10,28 @@ from electrain import checkpoint as checkpoints
 from electrain.errors import UserError
 
 
-def last_of(run_dir: Path, end: Path, count: int, keep: int, warn: Callable[[str], None]) -> list[Path]:
+def last_of(run_dir: Path, end: Path, count: int, warn: Callable[[str], None]) -> list[Path]:
     """The last `count` whole checkpoints of a run up to `end`, oldest first; damaged ones are named and passed over.
 
-    keep: how many the run keeps of its last ones; what lies before them is the best, kept from long ago
+    The best, kept from long ago, is none of them, nor are the weights of step 0.
     UserError for a count below 1, or more than there are.
     """
     if count < 1:
         raise UserError(f"--average {count}: choose 1 (the one checkpoint) or more")
     if count == 1:
         return [end]
-    there = checkpoints.listed(run_dir)
-    if len(there) > keep and there[0].name == _marked(run_dir):
-        there = there[1:]
     found: list[Path] = []
-    for path in there:
+    lone = checkpoints.lone(run_dir)
+    for path in checkpoints.listed(run_dir):
         if path == end:
             found.append(path)
-        elif checkpoints.step_of(path) < checkpoints.step_of(end):
+        elif 0 < checkpoints.step_of(path) < checkpoints.step_of(end) and path.name != lone:
             if what := checkpoints.damage(path):
                 warn(f"{path}: damaged ({what}); left out of the average")
             else:
                 found.append(path)
     if len(found) < count:
-        steps = ", ".join(str(checkpoints.step_of(path)) for path in found) or "none"
+        steps = ", ".join(str(checkpoints.step_of(path)) for path in found)
         raise UserError(
             f"--average {count}: {run_dir} holds fewer of its last checkpoints up to step {checkpoints.step_of(end)} "
             f"({steps}); train with --keep {count} or more"
@@ -57,11 +54,3 @@ def load_mean(system: nn.Module, paths: Sequence[Path]) -> None:
         for name, tensor in checkpoints.weights(system).items():
             if name in sums:
                 tensor.copy_(sums[name] / len(paths))
-
-
-def _marked(run_dir: Path) -> object:
-    """The name of the checkpoint that is kept as the best, or None."""
-    try:
-        return json.loads((run_dir / checkpoints.FOLDER / "best.json").read_text())["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None

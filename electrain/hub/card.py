@@ -9,8 +9,9 @@ from electrain import redaction
 from electrain.data.manifest import NAME, Manifest, Source
 from electrain.errors import UserError
 from electrain.escaping import fenced, markdown
-from electrain.hub.weights import Model, Part
+from electrain.hub.weights import Model
 from electrain.run import Record
+from electrain.systems.networks import Part
 
 _WHAT: dict[Part, str] = {
     "discriminator": "an ELECTRA discriminator: it reads a text and says of every token whether it was replaced",

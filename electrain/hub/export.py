@@ -12,9 +12,10 @@ from electrain.errors import UserError, reason
 from electrain.hub.average import last_of, load_mean
 from electrain.hub.card import Facts, card
 from electrain.hub.folder import MARK, check, quiet, whole
-from electrain.hub.weights import Part, as_transformers, part_of, parts
+from electrain.hub.weights import as_transformers, part_of
 from electrain.run import Record
 from electrain.systems.base import Pretraining
+from electrain.systems.networks import Part, networks
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -42,11 +43,11 @@ def export(
     record = Record.load(run_dir)
     vocab = vocab_of(load_tokenizer(run_dir / "tokenizer"))
     path = checkpoint_of(run_dir, checkpoint, warn)
-    paths = last_of(run_dir, path, average, record.run.keep, warn)
+    paths = last_of(run_dir, path, average, warn)
     system = record.run.system.build(vocab)
     load_mean(system, paths)
     steps = tuple(map(checkpoints.step_of, paths))
-    usual: tuple[Part, ...] = (*parts(system), "discriminator")
+    usual: tuple[Part, ...] = (*networks(system), "discriminator")
     part = usual[0] if part is None else part
     facts = Facts.of(run_dir, record, part_of(system, part), part, steps=steps, name=name or "FOLDER")
     to_transformers(system, vocab, run_dir / "tokenizer", out, part, card(facts), steps)

@@ -12,7 +12,7 @@ from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.data.untrusted import LARGEST
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import CHOICES, Encoder
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.encoders.modern import Modern
@@ -23,13 +23,12 @@ from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.system import System
 from electrain.systems.base import Pretraining
+from electrain.systems.networks import networks
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-# Do not change what the weights compute, so a run may choose its own.
-_CHOICE = {"documents", "dropout", "attention_dropout", "init", "init_scale", "position_start", "attention_start"}
 _SIZES = (
     *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "embedding_size"),
     *("max_position_embeddings", "type_vocab_size", "vocab_size"),
@@ -213,7 +212,7 @@ def _differing(theirs: Encoder.Config, ours: Encoder.Config) -> str:
         return "another kind of encoder"
     if isinstance(theirs, Modern.Config) and isinstance(ours, Modern.Config):
         theirs, ours = modernbert.canonical(theirs), modernbert.canonical(ours)
-    pairs = [(f.name, getattr(theirs, f.name), getattr(ours, f.name)) for f in fields(ours) if f.name not in _CHOICE]
+    pairs = [(f.name, getattr(theirs, f.name), getattr(ours, f.name)) for f in fields(ours) if f.name not in CHOICES]
     return ", ".join(f"{name} {a}, not {b}" for name, a, b in pairs if a != b)
 
 
@@ -243,7 +242,7 @@ def _said(
 ) -> str:
     """The modules of a system by how many of their weights were filled."""
     named = {"encoder": system.encoder, "its head": getattr(getattr(system, "objective", None), "head", None)}
-    if made := parts(system).get("generator"):
+    if made := networks(system).get("generator"):
         named |= {"generator": made.encoder if made.encoder is not system.encoder else None, "its MLM head": made.head}
     fresh = []
     for name, module in named.items():

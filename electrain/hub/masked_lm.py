@@ -16,9 +16,10 @@ from electrain.errors import UserError
 from electrain.hub import foreign
 from electrain.hub.load import encoder_config_of, same_tokens, values_of
 from electrain.hub.reading import config_at
-from electrain.hub.weights import Model, parts
+from electrain.hub.weights import Model
 from electrain.run import Record
 from electrain.source import MaskedLm
+from electrain.systems.networks import masked_lm_of
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -44,11 +45,10 @@ def _of_run(folder: Path, tokenizer: Path) -> MaskedLm:
     vocab = vocab_of(load_tokenizer(folder / "tokenizer"))
     system = record.run.system.build(vocab)
     checkpoint.load_weights(system, newest)
-    found = parts(system)
-    model = found.get("generator") or found.get("bert")
-    if model is None or not isinstance(model.head, MlmHead):
+    found = masked_lm_of(system, "generator", "bert")
+    if found is None:
         raise UserError(f"{folder}: trained no masked language model; name a BERT, or an ELECTRA with a generator")
-    return _copy(model.encoder, model.head, vocab)
+    return _copy(*found, vocab)
 
 
 def _of_transformers(place: str, tokenizer: Path) -> MaskedLm:

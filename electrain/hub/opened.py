@@ -13,10 +13,11 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.hub.export import checkpoint_of
 from electrain.hub.load import bert_at, encoder_config_of, values_of
-from electrain.hub.weights import Model, parts, put
+from electrain.hub.weights import Model, put
 from electrain.objectives.electric import Electric
 from electrain.run import Record
 from electrain.systems.base import Pretraining
+from electrain.systems.networks import masked_lm_of, networks
 from electrain.tracking import say
 from electrain.vocab import Vocab
 
@@ -83,7 +84,7 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
     system = record.run.system.build(vocab)
     weights = checkpoint_of(path, checkpoint, warn)
     checkpoints.load_weights(system, weights)
-    found = parts(system)
+    found = networks(system)
     verdict = found["discriminator"].head if "discriminator" in found else None
     # Electric's head has the same form, but what it says is no logit of "replaced".
     electric = isinstance(getattr(system, "objective", None), Electric)
@@ -103,10 +104,8 @@ def _run(path: Path, checkpoint: str | int, warn: Callable[[str], None]) -> Open
 
 def _lm(system: Pretraining) -> Lm | None:
     """The masked language model of a system: a BERT itself, the generator, or the frozen one if it is of our kind."""
-    found = parts(system)
-    masked = found.get("bert") or found.get("generator")
-    if masked is not None and isinstance(masked.head, MlmHead):
-        return Lm(masked.encoder, masked.head)
+    if (trained := masked_lm_of(system, "bert", "generator")) is not None:
+        return Lm(*trained)
     frozen = getattr(getattr(system, "corruptor", None), "generator", None)
     return Lm(frozen.encoder, frozen.head) if isinstance(frozen, EncoderLm) else None
 

@@ -8,19 +8,18 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 import electrain.hub.modernbert as modernbert
-from electrain.corruptors.generator import Generator
 from electrain.encoders.base import Encoder
 from electrain.encoders.bert import Bert, Embeddings, Layer
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.systems.base import Pretraining
+from electrain.systems.networks import Part, networks
 from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
     from transformers import BertConfig, ElectraConfig, ModernBertConfig, PreTrainedModel
 
-Part = Literal["discriminator", "generator", "bert"]
 Family = Literal["electra", "bert", "modernbert"]
 
 
@@ -41,20 +40,9 @@ class Model(NamedTuple):
 
 
 def parts(system: Pretraining) -> dict[Part, Model]:
-    """What a system can be exported as. Empty where its encoder is none that transformers knows."""
-    found: dict[Part, Model] = {}
-    if known(system.encoder):
-        head = getattr(getattr(system, "objective", None), "head", None)
-        if isinstance(head, RtdHead):
-            found["discriminator"] = Model(system.encoder, head)
-        if isinstance(head, MlmHead):
-            found["bert"] = Model(system.encoder, head)
-        generator = getattr(getattr(system, "corruptor", None), "generator", None)
-        if isinstance(generator, Generator):
-            encoder = generator.encoder if generator.encoder is not None else system.encoder
-            if known(encoder):
-                found["generator"] = Model(encoder, generator.head)
-    return found
+    """What a system can be exported as: those of its networks whose encoder is one that transformers knows."""
+    found = networks(system).items()
+    return {part: Model(network.encoder, network.head) for part, network in found if known(network.encoder)}
 
 
 def known(encoder: Encoder | None) -> TypeGuard[Bert | Modern]:
@@ -63,11 +51,12 @@ def known(encoder: Encoder | None) -> TypeGuard[Bert | Modern]:
 
 
 def part_of(system: Pretraining, part: Part) -> Model:
-    """One part. UserError if the system has no such part."""
+    """One part. UserError if the system has no such part, or transformers cannot hold it."""
     found = parts(system)
     if part not in found:
         there = ", ".join(found) or "nothing that transformers can hold"
-        raise UserError(f"export: this run has no {part}; it has: {there}")
+        why = " that transformers can hold" if part in networks(system) else ""
+        raise UserError(f"export: this run has no {part}{why}; it has: {there}")
     return found[part]
 
 

@@ -17,7 +17,6 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.errors import UserError
 from electrain.flops import count
 from electrain.hub.source import Folders
-from electrain.hub.weights import parts
 from electrain.objectives.mlm import Mlm
 from electrain.optim.adam import Adam
 from electrain.outline import outline
@@ -25,6 +24,7 @@ from electrain.recipes.sizes import Size
 from electrain.run import Run
 from electrain.source import MaskedLm, Proposals, Source
 from electrain.system import System
+from electrain.systems.networks import masked_lm_of
 from electrain.vocab import Vocab
 
 
@@ -48,11 +48,10 @@ class Planned(Source):
         if self.first is None:
             raise NoStage("it needs a trained generator, and no stage before it makes one")
         with outline():
-            found = parts(self.first.system.build(self.vocab))
-            model = found.get("generator") or found.get("bert")
-            if model is None:
+            found = masked_lm_of(self.first.system.build(self.vocab), "generator", "bert")
+            if found is None:
                 raise UserError("the stage before it trains no masked language model")
-            return EncoderLm.Config(model.encoder.config).build(self.vocab)
+            return EncoderLm.Config(found[0].config).build(self.vocab)
 
     def encoder(self) -> Encoder:
         if self.first is None:

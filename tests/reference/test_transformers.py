@@ -14,11 +14,12 @@ from electrain.corruptors.mask import Mask
 from electrain.corruptors.masking import mask
 from electrain.encoders.bert import Bert
 from electrain.encoders.head import RtdHead
-from electrain.hub.weights import Part, as_transformers, fill, pairs, part_of
+from electrain.hub.weights import as_transformers, fill, pairs, part_of
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
 from electrain.randomness import row_keys
 from electrain.system import System
+from electrain.systems.networks import Part
 from electrain.vocab import Vocab
 
 VOCAB = Vocab(size=503, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
