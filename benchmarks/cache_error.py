@@ -19,13 +19,14 @@ from torch import Tensor
 
 from electrain.batch import Batch, select
 from electrain.cache.format import Binding
-from electrain.cache.temper import Entry, dense, entry, shares, total_variation
+from electrain.cache.temper import Entry, dense, entry, total_variation
 from electrain.corruptors.masking import mask
 from electrain.data.examples import Full
 from electrain.data.shards import Shards
 from electrain.hub.source import Folders
 from electrain.randomness import row_keys
 from electrain.start import machine, versions
+from electrain.tail import shares
 
 TEMPERATURES = (1.0, 1.25, 1.5, 2.0)
 

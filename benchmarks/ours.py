@@ -8,7 +8,7 @@ from torch import Tensor
 from turns import Gate
 
 from electrain.batch import Batch, slots
-from electrain.cache.temper import entry, shares
+from electrain.cache.temper import entry
 from electrain.compute import Step
 from electrain.corruptors.cached import Cached
 from electrain.randomness import row_keys
@@ -16,6 +16,7 @@ from electrain.recipes.fast_electra_cached import TOP
 from electrain.run import Run
 from electrain.systems.base import Output, Pretraining
 from electrain.systems.pair import Pair
+from electrain.tail import shares
 from electrain.vocab import Vocab
 
 BATCHES = 4

@@ -15,7 +15,7 @@ from electrain.batch import Batch, Selection, sample, select, slots
 from electrain.cache.format import Binding, Manifest, Part, Split
 from electrain.cache.payback import Payback, in_turn
 from electrain.cache.read import Records
-from electrain.cache.temper import Entry, draw, entry, shares
+from electrain.cache.temper import Entry, draw, entry
 from electrain.cache.write import Writer, finished, free, verify, writing
 from electrain.compute import Compute, casting, compiled
 from electrain.corruptors.mask import check_shares
@@ -27,6 +27,7 @@ from electrain.hub.source import Folders
 from electrain.progress import Done, shown
 from electrain.randomness import Stream, row_keys, uniform
 from electrain.source import MaskedLm
+from electrain.tail import shares
 from electrain.tracking import say
 from electrain.vocab import Vocab
 

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors",
         "lock distributed vocab randomness files escaping redaction cost curriculum options arguments signals columns "
         "outline",
-        "batch progress growth parsing",
+        "batch progress growth parsing tail",
         "data metrics optim watch guard sharded",
         "source",
         "cache",

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from electrain.tail import pick
+
 
 class Entry(NamedTuple):
     """Cached proposals of any number of slots: ids and log-probabilities of the top K, two log-masses of the tail."""
@@ -35,13 +37,6 @@ def entry(logits: Float[Tensor, "*n v"], top: int) -> Entry:
     return Entry(ids, logp.half(), tail.half())
 
 
-def shares(counts: Int[Tensor, " v"], special: tuple[int, ...]) -> Float[Tensor, " v"]:
-    """Weights by which tail tokens are drawn: frequency plus one, nothing for special tokens."""
-    weight = counts.double() + 1
-    weight[list(special)] = 0
-    return (weight / weight.sum()).float()
-
-
 def masses(kept: Entry, temperature: Float[Tensor, ""], vocab: int) -> Float[Tensor, "*n k1"]:
     """Masses at a temperature, not normed: of the top K, then of the tail; float64."""
     b = 1 / temperature.double()
@@ -58,26 +53,9 @@ def masses(kept: Entry, temperature: Float[Tensor, ""], vocab: int) -> Float[Ten
 def draw(
     kept: Entry, weight: Float[Tensor, " v"], temperature: Float[Tensor, ""], u: Float[Tensor, "*n"]
 ) -> Int[Tensor, "*n"]:
-    """One token id a slot, by inverting the cumulative distribution at u in [0, 1), float64; shapes are static."""
+    """One token id a slot at u in [0, 1)."""
     mass = masses(kept, temperature, weight.shape[0])
-    heap = mass.cumsum(-1)
-    target = u.double() * heap[..., -1]
-    which = (heap <= target[..., None]).sum(-1)
-    top = kept.ids.shape[-1]
-    # What is left of u decides within the tail. Its tokens lie side by side in the order of their ids, the kept ones
-    # left out: each kept token that would come before the target moves it on by its own weight.
-    left = ((target - heap[..., -2]) / mass[..., -1]).clamp(0, 1 - 1e-12)
-    tempered = weight.double() ** (1 / temperature.double())
-    steps = tempered.cumsum(0)
-    ids = kept.ids.long().sort(-1).values
-    own = tempered[ids]
-    before = own.cumsum(-1) - own
-    start = steps[ids] - own - before  # tail weight before each kept token
-    point = left * (steps[-1] - own.sum(-1))
-    point = point + (own * (start <= point[..., None])).sum(-1)
-    beyond = torch.searchsorted(steps, point.contiguous(), right=True).clamp(max=weight.shape[0] - 1)
-    token = kept.ids.long().gather(-1, which.clamp(max=top - 1)[..., None]).squeeze(-1)
-    return torch.where(which < top, token, beyond)
+    return pick(kept.ids, mass, weight.double() ** (1 / temperature.double()), u).token
 
 
 def dense(kept: Entry, weight: Float[Tensor, " v"], temperature: Float[Tensor, ""]) -> Float[Tensor, "*n v"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from electrain.batch import Batch, Reader, Selection, scatter
-from electrain.cache.temper import Entry, draw, shares
+from electrain.cache.temper import Entry, draw
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.frozen import FALLING
 from electrain.curriculum import Schedule
@@ -18,6 +18,7 @@ from electrain.errors import UserError
 from electrain.metrics import mean, value
 from electrain.randomness import Stream, uniform
 from electrain.source import READ, Source
+from electrain.tail import shares
 from electrain.vocab import Vocab
 
 

@@ -11,6 +11,7 @@ from electrain.batch import Batch, sample, scatter, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
+from electrain.corruptors.tail import FrequentTail
 from electrain.cost import Shape, Work
 from electrain.curriculum import ONE, ZERO, Schedule
 from electrain.encoders.base import Encoder, computation_of
@@ -19,6 +20,7 @@ from electrain.errors import UserError
 from electrain.metrics import mean, value
 from electrain.randomness import Drop, Stream, drop, uniform
 from electrain.source import READ, MaskedLm, Source
+from electrain.tail import kept
 from electrain.vocab import Vocab
 
 FALLING = Schedule("exponential", start=2.0, end=1.0, decay=0.1)
@@ -54,6 +56,9 @@ class Frozen(Corruptor):
         """The generator's dropout while the system trains, in place of its own rates; it works without any by 0."""
         selection: Schedule = ONE
         """The share of `rate` that is selected at the moment; the slots of a row stay as many, and fewer are valid."""
+        kept: int = 0
+        """Likeliest tokens that are sampled as the generator has them, the rest of its mass going by how often the data
+        has a token, as from a cache; 0: all as it has them."""
 
         def __post_init__(self) -> None:
             check_shares(self.rate, self.masked, 0.0)
@@ -96,10 +101,13 @@ class Frozen(Corruptor):
         self.config = config
         self.vocab = vocab
         self.generator = config.generator.build(vocab).requires_grad_(False)
+        self.tail = FrequentTail(config.kept, vocab) if config.kept else None
 
     def start(self, source: Source, encoder: Encoder) -> str:
         self.generator.load_state_dict(source.masked_lm(self.config.source).state_dict())
         said = f"frozen generator from {self.config.source or 'the first stage'}"
+        if self.tail is not None:
+            said += f"; {self.tail.start(source)}"
         if self.config.encoder_start == "fresh":
             return said
         theirs = self.generator.encoder if isinstance(self.generator, EncoderLm) else None
@@ -125,7 +133,11 @@ class Frozen(Corruptor):
         with torch.no_grad():
             masked = mask(batch, picked, self.vocab, masked=config.masked, random=0.0)
             logits = self.generator.logits(masked, batch, picked, self._drop(batch, progress))
-            sampled = sample(logits.float() / temperature, uniform(batch.key, Stream.SAMPLE, picked.index))
+            u = uniform(batch.key, Stream.SAMPLE, picked.index)
+            if self.tail is None:
+                sampled = sample(logits.float() / temperature, u)
+            else:
+                sampled = kept(logits, self.tail(), temperature, u).token
         ids = scatter(batch.ids, picked, sampled)
         replaced = ids != batch.ids
         right = sampled == batch.ids.gather(1, picked.index)

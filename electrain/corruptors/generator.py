@@ -11,6 +11,7 @@ from electrain.encoders.base import Encoder
 from electrain.encoders.head import MlmHead, masked_lm
 from electrain.metrics import Metrics, mean
 from electrain.randomness import Stream, drop, uniform
+from electrain.tail import Tail, kept
 
 Right = Literal["allowed", "never"]
 """Whether a sample may be the text's own token. ELECTRA allows it."""
@@ -46,13 +47,14 @@ class Generator(nn.Module):
         dropout: bool,
         temperature: Float[Tensor, ""] | None = None,
         right: Right = "allowed",
+        tail: Tail | None = None,
     ) -> Proposal:
         """Read the masked `ids`, score the text's own tokens at the picked places, sample replacements."""
         encoder = self.encoder if self.encoder is not None else reader
         source = drop(batch.key, Stream.GENERATOR) if dropout else None
         hidden = encoder(ids, batch.real, batch.segments, drop=source)
         logits = self.head(gather(hidden, picked.index), encoder.tokens.weight)
-        return propose(logits, batch, picked, temperature, right)
+        return propose(logits, batch, picked, temperature, right, tail)
 
 
 def propose(
@@ -61,28 +63,36 @@ def propose(
     picked: Selection,
     temperature: Float[Tensor, ""] | None = None,
     right: Right = "allowed",
+    tail: Tail | None = None,
 ) -> Proposal:
     """What logits over the vocabulary at the picked places say: loss of the text's own tokens, a sample, metrics.
 
     temperature: of the softmax that is sampled from, 1 if it is None; the loss is that of the logits as they are
     right:       "never" takes the text's own token away before the draw
+    tail:        how many of the likeliest tokens are drawn as they are, and the weights of all others
     """
     target = batch.ids.gather(1, picked.index)
     u = uniform(batch.key, Stream.SAMPLE, picked.index)
     # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
     drawn_from = _shaped(logits.detach(), target, temperature, right)
-    sampled = sample(drawn_from, u)
+    drawn = None if tail is None else kept(logits, tail, temperature, u)
+    sampled = sample(drawn_from, u) if drawn is None else drawn.token
     loss, nll, metrics = masked_lm(logits, target, picked.valid)
     with torch.no_grad():
         # -log p(sample), whose mean is the entropy of the proposals.
-        drawn = drawn_from.gather(2, sampled[..., None]).squeeze(2).float()
-        if temperature is None and right == "allowed":  # then without a further pass over the vocabulary
-            mass = nll + logits.gather(2, target[..., None]).squeeze(2).float()
+        if drawn is not None:
+            entropy = -drawn.logp.float()
+        elif temperature is None and right == "allowed":  # then without a further pass over the vocabulary
+            entropy = nll + _at(logits, target) - _at(drawn_from, sampled)
         else:
-            mass = drawn_from.float().logsumexp(2)
-        metrics["generator_entropy"] = mean(mass - drawn, picked.valid)
+            entropy = drawn_from.float().logsumexp(2) - _at(drawn_from, sampled)
+        metrics["generator_entropy"] = mean(entropy, picked.valid)
         metrics["sampled_right"] = mean(sampled == target, picked.valid)
     return Proposal(loss, sampled, metrics)
+
+
+def _at(logits: Float[Tensor, "b k v"], tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    return logits.gather(2, tokens[..., None]).squeeze(2).float()
 
 
 def _shaped(

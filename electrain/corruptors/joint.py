@@ -12,11 +12,13 @@ from electrain.corruptors.disentangled import disentangle
 from electrain.corruptors.generator import Generator, Right
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
+from electrain.corruptors.tail import FrequentTail
 from electrain.cost import Shape, Work, mlm_head
 from electrain.curriculum import Schedule
 from electrain.encoders.base import Encoder
 from electrain.errors import UserError
 from electrain.metrics import mean
+from electrain.source import Source
 from electrain.vocab import Vocab
 
 AS_IT_IS = Schedule()
@@ -50,6 +52,9 @@ class Joint(Corruptor):
         """Of the softmax that replacements are sampled from; the generator's loss does not see it."""
         right: Right = "allowed"
         """Whether the text's own token may be sampled; "never" takes it away before the draw."""
+        kept: int = 0
+        """Likeliest tokens that are sampled as the generator has them, the rest of its mass going by how often the data
+        has a token; 0: all as it has them. The generator's loss does not see it."""
 
         def __post_init__(self) -> None:
             check_shares(self.rate, self.masked, self.random)
@@ -57,6 +62,8 @@ class Joint(Corruptor):
                 raise UserError("corruptor: tying 'all' needs a generator of the same size: set width 1 and depth 1")
             if min(self.temperature.values) <= 0:
                 raise UserError(f"corruptor: temperature reaches {min(self.temperature.values)}; keep it above 0")
+            if self.kept and self.right == "never":
+                raise UserError("corruptor: right 'never' and kept cannot go together; leave one of them out")
 
         def build(self, vocab: Vocab, encoder: Encoder) -> "Joint":
             return Joint(self, vocab, encoder)
@@ -73,6 +80,10 @@ class Joint(Corruptor):
         if own is not None and config.tying == "disentangled":
             disentangle(encoder.tokens, own.tokens)
         self.generator = Generator(own, encoder)
+        self.tail = FrequentTail(config.kept, vocab) if config.kept else None
+
+    def start(self, source: Source, encoder: Encoder) -> str:
+        return "" if self.tail is None else self.tail.start(source)
 
     def selected(self, length: int) -> int:
         return slots(self.config.rate, length)
@@ -93,6 +104,7 @@ class Joint(Corruptor):
             dropout=self.training,
             temperature=self.temperature(progress) if self.temperature is not None else None,
             right=self.config.right,
+            tail=self.tail() if self.tail is not None else None,
         )
         # The discriminator reads the sampled text, never the masked one.
         ids = scatter(batch.ids, picked, proposal.sampled)

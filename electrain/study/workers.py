@@ -56,6 +56,7 @@ def side_by_side(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]
 def _work(job: Job) -> None:
     """In the new process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         os.dup2(log.fileno(), 2)
         os.dup2(log.fileno(), 1)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from electrain.cache.temper import Entry, dense, draw, entry, masses, shares, total_variation
+from electrain.cache.temper import Entry, dense, draw, entry, masses, total_variation
+from electrain.tail import shares
 
 VOCAB, TOP, DRAWS = 60, 6, 200_000
 TEMPERATURES = [0.7, 1.0, 1.5, 2.0, 3.0]

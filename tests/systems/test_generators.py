@@ -3,9 +3,11 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from electrain.batch import Batch, Selection
 from electrain.corruptors.generator import propose
@@ -16,6 +18,8 @@ from electrain.metrics import read
 from electrain.objectives.rtd import Rtd
 from electrain.randomness import row_keys
 from electrain.system import System
+from electrain.tail import Tail, shares
+from tests.systems.kit import World
 from tests.systems.walk import ENCODER, VOCAB, figures, learnt, text
 from tests.training import one_thread  # noqa: F401 - a fixture
 
@@ -108,6 +112,60 @@ def test_samples_follow_the_tempered_softmax(right: str, at: float | None) -> No
     assert found["generator_entropy"] == pytest.approx(entropy, rel=1e-4)
     assert found["sampled_right"] == pytest.approx(counts[7].item() / rows)
     assert proposal.loss.item() == pytest.approx(-z.log_softmax(0)[7].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("at", [None, 0.5, 3.0])
+def test_what_is_not_kept_is_drawn_by_frequency(at: float | None) -> None:
+    """Chi-square of 40,000 draws: the likeliest as the softmax has them, the rest by frequency^(1/T)."""
+    rows, size, top = 40_000, 12, 3
+    ids = torch.full((rows, 1), 7)
+    batch = Batch(ids, ids * 0, ids > 0, ids > 0, row_keys(1, 2, torch.arange(rows)))
+    picked = Selection(torch.zeros_like(ids), ids > 0)
+    z = torch.randn(size, generator=torch.Generator().manual_seed(4))
+    order = z.argsort(descending=True).numpy()
+    likely, special = order[:top], order[-2:]
+    counted = np.arange(size) ** 2
+    weight = shares(torch.from_numpy(counted), tuple(special.tolist()))
+    temperature = None if at is None else torch.tensor(at)
+    proposal = propose(z.expand(rows, 1, size), batch, picked, temperature, tail=Tail(top, weight))
+    softmax = np.exp(z.double().numpy() / (at or 1.0))
+    softmax /= softmax.sum()
+    wanted = (counted + 1.0) ** (1 / (at or 1.0))
+    wanted[[*likely, *special]] = 0
+    wanted *= (1 - softmax[likely].sum()) / wanted.sum()
+    wanted[likely] = softmax[likely]
+    counts = proposal.sampled.flatten().bincount(minlength=size).numpy()
+    there = wanted > 0
+    assert counts[~there].sum() == 0 and there.sum() == 10
+    assert stats.chisquare(counts[there], wanted[there] * rows).pvalue > 1e-3
+    found = read(proposal.metrics)
+    assert found["generator_entropy"] == pytest.approx(-(counts[there] / rows * np.log(wanted[there])).sum(), rel=1e-4)
+    assert found["sampled_right"] == pytest.approx(counts[7] / rows)
+    assert proposal.loss.item() == pytest.approx(-z.log_softmax(0)[7].item(), rel=1e-5)
+
+
+def test_a_tail_of_the_data() -> None:
+    """The weights are the data's when the run begins, and go with its checkpoints."""
+    system = System.Config(ENCODER, replace(JOINT, kept=4), Rtd.Config()).build(VOCAB)
+    counts = torch.arange(VOCAB.size)
+
+    class Text(World):
+        def frequencies(self) -> Tensor:
+            return counts
+
+    assert system.start(Text()) == "beyond 4 tokens it is sampled by frequency"
+    saved = system.state_dict()["corruptor.tail.weight"]
+    assert torch.equal(saved, shares(counts, VOCAB.special))
+    assert not any("tail" in name for name in System.Config(ENCODER, JOINT, Rtd.Config()).build(VOCAB).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("kept", "right", "words"),
+    [(4, "never", "leave one of them out"), (-1, "allowed", "or 0 for all"), (40_000, "allowed", "to half of them")],
+)
+def test_what_cannot_be_kept_is_refused(kept: int, right: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        System.Config(ENCODER, replace(JOINT, kept=kept, right=right), Rtd.Config()).build(VOCAB)
 
 
 def test_a_temperature_of_nothing_is_refused() -> None:

@@ -25,6 +25,7 @@ CASES = {
     "disentangled": electra(Joint.Config(width=0.5, tying="disentangled")),
     "temperature": electra(Joint.Config(width=0.5, temperature=Schedule("linear", start=2.0))),
     "never_right": electra(Joint.Config(width=0.5, right="never")),
+    "kept": electra(Joint.Config(width=0.5, kept=4, temperature=Schedule("linear", start=2.0))),
     "decoupled": electra(
         Joint.Config(width=0.5, tying="disentangled"),
         optim=Decoupled(Adam(lr=2e-3, warmup=20), Adam(lr=1e-3, warmup=10, schedule="cosine")),

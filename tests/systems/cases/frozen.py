@@ -15,4 +15,9 @@ def _case(corruptor: Frozen.Config) -> Case:
     return Case(System.Config(ENCODER, corruptor, Rtd.Config()), still=("corruptor.",))
 
 
-CASES = {"frozen": _case(Frozen.Config()), "frozen_dropout": _case(DROPOUT), "frozen_rate": _case(RATE)}
+CASES = {
+    "frozen": _case(Frozen.Config()),
+    "frozen_dropout": _case(DROPOUT),
+    "frozen_rate": _case(RATE),
+    "frozen_kept": _case(Frozen.Config(kept=4)),
+}
