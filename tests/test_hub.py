@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModel,
@@ -44,6 +45,7 @@ from electrain.hub import (
     push,
     to_transformers,
 )
+from electrain.hub.folder import whole
 from electrain.hub.weights import Model, part_of, parts
 from electrain.objectives.mlm import Mlm
 from electrain.objectives.rtd import Rtd
@@ -159,6 +161,35 @@ def test_what_a_system_can_be_exported_as(tokenizer: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="has no generator; it has: bert"):
         to_transformers(System(BERT, vocab), vocab, tokenizer, tmp_path / "out", "generator", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_person_put_into_an_export_stays(tokenizer: Path, tmp_path: Path) -> None:
+    vocab = vocab_of(load_tokenizer(tokenizer))
+    system, out = shaken(ELECTRA, vocab), tmp_path / "out"
+
+    def again() -> None:
+        to_transformers(system, vocab, tokenizer, out, "discriminator", "a card")
+
+    again()
+    again()  # as it was written: it is replaced
+    (out / "NOTES.md").write_text("years of work")
+    (out / "README.md").write_text("a card, and the licence")
+    with pytest.raises(UserError, match=r"out: NOTES.md, README.md changed or came since the export") as refused:
+        again()
+    assert len(str(refused.value).splitlines()) == 1
+    assert (out / "README.md").read_text() == "a card, and the licence" and (out / "NOTES.md").exists()
+    (out / "NOTES.md").unlink()
+    (out / "README.md").write_text("a card")
+    again()
+    (out / "electrain.json").write_text("{}")  # of an export that says nothing of its files
+    again()
+
+
+def test_a_disk_that_fills_up_under_safetensors_is_said_in_a_line(tmp_path: Path) -> None:
+    said = r"out: cannot be written \(.*No space left on device.*\); what was there"
+    with pytest.raises(UserError, match=said), whole(tmp_path / "out"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_whole_or_not_there(tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,33 @@
 """A folder that is whole or not there, and transformers kept quiet while it is made."""
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from electrain.errors import UserError
+from safetensors import SafetensorError
+
+from electrain.errors import UserError, reason
 from electrain.files import sync
 
 MARK = "electrain.json"  # says that a folder was made by an export, so that the next one may replace it
 
 
 def check(out: Path) -> None:
-    """UserError if `out` holds anything but an earlier export. Nothing is written."""
+    """UserError if `out` holds anything but an earlier export as it was written. Nothing is written."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; choose another --out")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise UserError(f"--out {out}: holds files that are no export of electrain; choose an empty or a new folder")
+    if own := _not_ours(out):
+        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        raise UserError(
+            f"--out {out}: {', '.join(own[:3])}{more} changed or came since the export; move them away, or choose another "
+            "--out"
+        )
 
 
 @contextmanager
@@ -37,6 +47,7 @@ def whole(out: Path) -> Iterator[Path]:
             shutil.rmtree(stale, ignore_errors=True)
         beside.mkdir()
         yield beside
+        _note(beside)
         for path in sorted(beside.rglob("*")):
             if path.is_file():
                 path.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner reads
@@ -47,12 +58,39 @@ def whole(out: Path) -> Iterator[Path]:
         beside.rename(out)
         sync(out.parent)
         shutil.rmtree(before, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"--out {out}: cannot be written ({error.strerror or error}); what was there is unchanged"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or reason(error)
+        raise UserError(f"--out {out}: cannot be written ({why}); what was there is unchanged") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _note(folder: Path) -> None:
+    """Into the mark, what every other file is, so that a file of a person's is never taken for one of ours."""
+    made = json.loads((folder / MARK).read_text(encoding="utf-8")) if (folder / MARK).is_file() else {}
+    text = json.dumps({**made, "files": _digests(folder)}, indent=2) + "\n"
+    (folder / MARK).write_text(text, encoding="utf-8")
+
+
+def _not_ours(out: Path) -> list[str]:
+    """Files of an export that a person changed or added; none where the export says nothing of its files."""
+    try:
+        noted = json.loads((out / MARK).read_text(encoding="utf-8")).get("files")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    if not isinstance(noted, dict):
+        return []
+    return [name for name, digest in _digests(out).items() if noted.get(name) != digest]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but the mark, by its path within."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / MARK:
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _umask() -> int:
