@@ -23,10 +23,9 @@ def check(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise UserError(f"--out {out}: holds files that are no export of electrain; choose an empty or a new folder")
     if own := _not_ours(out):
-        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        named = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
         raise UserError(
-            f"--out {out}: {', '.join(own[:3])}{more} changed or came since the export; move them away, or choose another "
-            "--out"
+            f"--out {out}: {named} changed or came since the export; move them away, or choose another --out"
         )
 
 
