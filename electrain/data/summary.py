@@ -6,6 +6,9 @@ from pathlib import Path
 from electrain.columns import aligned
 from electrain.data.manifest import Manifest
 
+MANY = 0.01
+"""Share of unknown tokens above which `prepare` warns: in scripts that a vocabulary covers it is below a thousandth."""
+
 
 def describe(manifest: Manifest, out: Path) -> str:
     """A prepared folder, for a person: what is in it, what was dropped and why, where it lies, what to do next."""
@@ -21,18 +24,24 @@ def describe(manifest: Manifest, out: Path) -> str:
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in dropped.items()) or "nothing"
     if said["cut"]:
         reasons += f"; {said['cut']:,} long documents were cut into several"
+    unknown = said["unknown_share"]
+    assert isinstance(unknown, float)
     rows = [
         ("documents", f"{said['documents']:,} ({held_out})"),
         ("tokens", f"{said['tokens']:,} ({said['train_tokens']:,} to train on{repeated})"),
         ("text", f"{said['words']:,} words, {_size(said['bytes'])}"),
         ("tokens a word", f"{said['tokens_a_word']:.2f}"),
-        ("unknown tokens", f"{said['unknown_share']:.4%}"),
+        ("unknown tokens", f"{unknown:.4%}"),
         ("longest", f"{said['longest']:,} tokens"),
         ("dropped", reasons),
         ("tokenizer", f"{manifest.vocab.size:,} tokens ({said['tokenizer']})"),
         ("where", f"{out}"),
-        ("next", f"electrain pretrain electra_tiny --data {out} --out runs/first"),
     ]
+    if unknown > MANY:
+        rows.append(("warning", f"{unknown:.1%} of the tokens are [UNK], of which nothing is learnt"))
+        rows.append(("next", "prepare again with --vocab-kind bytes: this vocabulary lacks characters of the text"))
+    else:
+        rows.append(("next", f"electrain pretrain electra_tiny --data {out} --out runs/first"))
     return aligned(rows)
 
 

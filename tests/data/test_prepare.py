@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,26 @@ def test_the_folder_holds_every_token_of_every_document(settings: Prepare, capsy
     assert manifest.summary["unknown"] == unknown
     assert sum(source.documents for source in manifest.sources) == 400
     assert sum(source.bytes for source in manifest.sources) == sum(len(text.encode()) for text in TEXTS)
+
+
+def test_a_vocabulary_that_lacks_the_characters_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Chinese: more characters than WordPiece takes by themselves. The advice is followed, and nothing is unknown."""
+    signs = [chr(0x4E00 + number) for number in range(4000)]
+    texts = ["".join(signs[(i * 61 + 7 * j * j) % 4000] for j in range(50)) for i in range(300)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    def made(name: str, **more: Any) -> tuple[str, float]:
+        out = tmp_path / name
+        prepare(Prepare(corpus=(str(tmp_path / "in.jsonl"),), out=out, vocab_size=4000, validation=0.05, **more))
+        share = Manifest.load(out).summary["unknown_share"]
+        assert isinstance(share, float)
+        return capsys.readouterr().out, share
+
+    said, share = made("words")
+    assert share > 0.3 and f"{share:.1%} of the tokens are [UNK]" in said
+    assert "prepare again with --vocab-kind bytes" in said and "electrain pretrain" not in said
+    said, share = made("bytes", vocab_kind="bytes")
+    assert share == 0 and "[UNK]" not in said and "electrain pretrain" in said
 
 
 def test_repetition_is_counted_in_without_copies(settings: Prepare) -> None:
