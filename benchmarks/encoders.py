@@ -37,10 +37,15 @@ def described(name: str, args: argparse.Namespace) -> Run:
     return run
 
 
-def short(name: str) -> str:
-    """SIZE=FUNCTION of a contestant whose recipe may be path/to/file.py:FUNCTION."""
-    size, _, path = name.partition("=")
-    return f"{size}={path.rpartition(':')[2]}"
+def shortened(names: list[str]) -> dict[str, str]:
+    """SIZE=FUNCTION of contestants, recipes path/to/file.py:FUNCTION; with FILE where functions share a name."""
+    found = {}
+    for name in names:
+        size, _, path = name.partition("=")
+        file, _, function = path.rpartition(":")
+        found[name] = f"{size}={function}", f"{size}={Path(file).stem}:{function}" if file else name
+    plain = [one for one, _ in found.values()]
+    return {name: one if plain.count(one) == 1 else other for name, (one, other) in found.items()}
 
 
 def work(args: argparse.Namespace) -> None:
@@ -70,10 +75,11 @@ def main() -> None:
         return work(args)
     names = [f"{size}={path}" for path in args.recipes for size in args.sizes]
     found = Turns([sys.executable, __file__, *sys.argv[1:], "--worker"], names).run(args.rounds, args.steps)
-    figures = {short(name): value for name, value in found.items()}
+    short = shortened(names)
+    figures = {short[name]: value for name, value in found.items()}
     print(table(figures, "tokens"))
     if args.out:
-        steps = {short(name): count(described(name, args), args.vocabulary).plain_total.step for name in names}
+        steps = {short[name]: count(described(name, args), args.vocabulary).plain_total.step for name in names}
         summary = {
             "what": "a step of each recipe on each encoder, interleaved, median of rounds",
             "sizes": args.sizes, "rows": args.rows, "length": args.length, "vocabulary": args.vocabulary,
