@@ -559,6 +559,8 @@ def verb(_):
     {}
 
 cli._CALLS["flops"] = verb
+# A shell that starts the tests in the background has Ctrl-C ignored in all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[1:] = ["flops"]
 __main__.main()
 """
