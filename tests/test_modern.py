@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from electrain.corruptors.joint import Joint
+from electrain.corruptors.mask import Mask
 from electrain.cost import Shape
 from electrain.data.examples import Full
 from electrain.encoders import rotary
@@ -27,7 +28,7 @@ from electrain.train import pretrain
 from electrain.vocab import Vocab
 from tests.systems import kit
 from tests.systems.cases.modern import SIZES as CASE
-from tests.systems.kit import Case, batch, build, every_case, shaken
+from tests.systems.kit import Case, World, batch, build, every_case, shaken
 from tests.training import last, make_data, tiny
 
 VOCAB = Vocab(size=211, pad=0, unk=1, cls=2, sep=3, mask=4, special=(0, 2, 3, 4))
@@ -161,6 +162,28 @@ def test_depth_delta_and_norms() -> None:
         expected = centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * encoder.norm.weight
         torch.testing.assert_close(encoder.norm(x), expected, rtol=1e-5, atol=1e-5)
         assert sum(isinstance(one, type(encoder.norm)) for one in encoder.modules()) == 2 * SIZES.layers + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [({"theta": 900.0}, False), ({"local_theta": 900.0}, False), ({"norm": "rms"}, False), ({"dropout": 0.3}, True)],
+)
+def test_a_stage_starts_from_what_computes_the_same(change: dict[str, Any], same: bool) -> None:
+    """Weights of equal shapes mean something else at other rotary bases; dropout they do not know of."""
+    first = Modern(replace(SIZES, **change), VOCAB)
+
+    class First(World):
+        def encoder(self) -> nn.Module:
+            return first
+
+    second = Modern(SIZES, VOCAB)
+    stage = Mask.Config(encoder_start="first").build(VOCAB, second)
+    if same:
+        stage.start(First(), second)
+        assert torch.equal(second.layers[0].up.weight, first.layers[0].up.weight)
+    else:
+        with pytest.raises(UserError, match="needs an encoder of the first stage's own sizes"):
+            stage.start(First(), second)
 
 
 def test_every_dropout_has_a_site_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
