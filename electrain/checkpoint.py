@@ -5,7 +5,6 @@ Where weights lie spread over processes (FSDP2), `parts/` with a file of each pr
 It is written under another name, synced, and renamed; a reader checks every SHA-256 before it believes a byte.
 """
 
-import hashlib
 import json
 import shutil
 import time
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from electrain.distributed import aside, fill, first, parted, told
 from electrain.errors import UserError, reason
-from electrain.files import sync, write
+from electrain.files import sha256, sync, write
 
 FOLDER = "checkpoints"
 MODEL, OPTIMIZER, PARTS = "model.safetensors", "optimizer.safetensors", "parts"
@@ -103,7 +102,7 @@ class Saver:
                 return
             write(beside / "state.json", json.dumps(state).encode())
             files = sorted(path for path in beside.rglob("*") if path.is_file())
-            sums = {str(path.relative_to(beside)): _sha256(path) for path in files}
+            sums = {str(path.relative_to(beside)): sha256(path) for path in files}
             for path in files:
                 sync(path)
             write(beside / "checksums.json", json.dumps(sums, indent=1).encode())
@@ -160,11 +159,17 @@ def step_of(path: Path) -> int:
 
 def lone(run: Path) -> str | None:
     """The name of the best checkpoint if it is kept for that alone, so that there is a gap after it; else None."""
+    marked = _marked(run)
+    return marked.get("checkpoint") if marked.get("lone") else None
+
+
+def _marked(run: Path) -> dict[str, Any]:
+    """What stands of the best checkpoint; nothing where that is missing or damaged."""
     try:
-        best = json.loads((run / FOLDER / BEST).read_text())
-        return best["checkpoint"] if best.get("lone") else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        found = json.loads((run / FOLDER / BEST).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def latest(run: Path, warn: Callable[[str], None], of: str = "") -> Path | None:
@@ -182,10 +187,10 @@ def best(run: Path, warn: Callable[[str], None]) -> Path | None:
 
     UserError if what is marked is no checkpoint of the run: a name could lead anywhere.
     """
-    try:
-        name = json.loads((run / FOLDER / BEST).read_text())["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    marked = _marked(run)
+    if "checkpoint" not in marked:
         return latest(run, warn)
+    name = marked["checkpoint"]
     if not isinstance(name, str) or Path(name).name != name or not name.startswith("step-"):
         raise UserError(f"{run}: best.json names {name!r}, which is no checkpoint of this run; choose another")
     path = run / FOLDER / name
@@ -205,7 +210,7 @@ def damage(path: Path, of: str = "") -> str | None:
         for name, digest in sums.items():
             if ".." in Path(name).parts or Path(name).is_absolute():
                 return f"checksums.json names {name}, which lies elsewhere"
-            if _sha256(path / name) != digest:
+            if sha256(path / name) != digest:
                 return f"{name} does not match its checksum"
         parts = (str(file.relative_to(path)) for file in (path / PARTS).glob("*"))
         if more := sorted(set(parts) - set(sums)):
@@ -286,8 +291,3 @@ def _fill(into: dict[str, Tensor], path: Path, name: str, group: dist.ProcessGro
     with torch.no_grad():
         for key, tensor in into.items():
             fill(tensor, source[key])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside, synced, renamed."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def inside(folder: Path, name: str) -> Path:
     if not within:
         raise UserError(f"{path}: lies outside of {folder}, which names it; copy it there, or link the whole folder")
     return path
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from electrain.cache.format import NAME, WORK, Binding, Manifest, Part, Split, crc, file_name
 from electrain.errors import UserError
-from electrain.files import sync, write
+from electrain.files import sha256, sync, write
 from electrain.lock import locked
 
 
@@ -119,8 +119,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
         for number, wanted in enumerate(part.sha256 if part else ()):
             path = folder / file_name(split, number)
             try:
-                with open(path, "rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                found = sha256(path)
             except OSError as error:
                 raise UserError(f"{path}: not readable ({error.strerror}); copy it again") from error
             if found != wanted:

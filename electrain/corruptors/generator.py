@@ -73,19 +73,21 @@ def propose(
     """
     target = batch.ids.gather(1, picked.index)
     u = uniform(batch.key, Stream.SAMPLE, picked.index)
-    # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
-    drawn_from = _shaped(logits.detach(), target, temperature, right)
-    drawn = None if tail is None else kept(logits, tail, temperature, u)
-    sampled = sample(drawn_from, u) if drawn is None else drawn.token
     loss, nll, metrics = masked_lm(logits, target, picked.valid)
+    # The draw sees detached logits: no gradient passes through a sample (ELECTRA, section 2).
     with torch.no_grad():
-        # -log p(sample), whose mean is the entropy of the proposals.
-        if drawn is not None:
-            entropy = -drawn.logp.float()
-        elif temperature is None and right == "allowed":  # then without a further pass over the vocabulary
-            entropy = nll + _at(logits, target) - _at(drawn_from, sampled)
+        if tail is not None:
+            sampled, logp = kept(logits, tail, temperature, u)
+            entropy = -logp.float()
         else:
-            entropy = drawn_from.float().logsumexp(2) - _at(drawn_from, sampled)
+            drawn_from = _shaped(logits.detach(), target, temperature, right)
+            sampled = sample(drawn_from, u)
+            # -log p(sample), whose mean is the entropy of the proposals.
+            if temperature is None and right == "allowed":  # then without a further pass over the vocabulary
+                mass = nll + _at(logits, target)
+            else:
+                mass = drawn_from.float().logsumexp(2)
+            entropy = mass - _at(drawn_from, sampled)
         metrics["generator_entropy"] = mean(entropy, picked.valid)
         metrics["sampled_right"] = mean(sampled == target, picked.valid)
     return Proposal(loss, sampled, metrics)

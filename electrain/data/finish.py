@@ -1,6 +1,5 @@
 """From what the tasks have found to the manifest."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from electrain.data.pieces import Piece
 from electrain.data.settings import Prepare
 from electrain.data.tokenizer import load_tokenizer, vocab_of
 from electrain.errors import UserError
+from electrain.files import sha256
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ def finish(
     manifest = Manifest(
         dtype=dtype,
         vocab=vocab,
-        tokenizer_sha256=_sha256(out / TOKENIZER),
+        tokenizer_sha256=sha256(out / TOKENIZER),
         train=tuple(train),
         validation=tuple(validation),
         sources=_sources(settings, identity, tasks, found),
         validation_share=settings.validation,
         split=f"by document: held out where the 64-bit blake2b hash of the text is below {threshold}",
-        frequencies_sha256=_sha256(out / FREQUENCIES),
+        frequencies_sha256=sha256(out / FREQUENCIES),
         summary=_summary(found, train, validation, settings, identity),
     )
     manifest.save(out)
@@ -157,8 +157,3 @@ def _summary(
 
 def _told(dropped: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in sorted(dropped.items()))
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """A folder that is whole or not there, and transformers kept quiet while it is made."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from electrain.errors import UserError, reason
-from electrain.files import sync
+from electrain.files import sha256, sync
 
 MARK = "electrain.json"  # says that a folder was made by an export, so that the next one may replace it
 
@@ -84,12 +83,8 @@ def _not_ours(out: Path) -> list[str]:
 
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file but the mark, by its path within."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / MARK:
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MARK)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def _umask() -> int:
