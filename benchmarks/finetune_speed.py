@@ -108,7 +108,7 @@ def theirs(args: argparse.Namespace, dtype: torch.dtype, gate: Gate) -> None:
     of = SIZES[args.size]
     config = ElectraConfig(
         vocab_size=len(tokenizer), embedding_size=of.embedding, hidden_size=of.hidden, intermediate_size=of.ffn,
-        num_hidden_layers=of.layers, num_attention_heads=of.heads, num_labels=len(set(labels)),
+        num_hidden_layers=of.layers, num_attention_heads=of.heads, num_labels=len(set(labels)),  # pyright: ignore[reportCallIssue]
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(

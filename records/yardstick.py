@@ -23,7 +23,7 @@ def measured(out: Path, data: Path, rows: int, average: int) -> dict[str, Any]:
     record = Record.load(out)
     run = record.run
     system = run.system.build(Shards.open(data).vocab)
-    paths = last_of(out, checkpoint_of(out, "latest", print), average, run.keep, print)
+    paths = last_of(out, checkpoint_of(out, "latest", print), average, print)
     load_mean(system, paths)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     own = [{name: line[name] for name in ("step", *OWN) if name in line} for line in lines if line["kind"] == "eval"]

@@ -93,7 +93,7 @@ def known_versions() -> dict[str, str]:
     """Of all that decides speed."""
     found = {**versions(), "cuda": str(torch.version.cuda)}
     try:
-        import triton
+        import triton  # pyright: ignore[reportMissingImports]
 
         found["triton"] = triton.__version__
     except ImportError:
