@@ -33,7 +33,7 @@ def trained(folder: Path, vocab: Vocab) -> tuple[Run, System]:
 
 
 def main() -> None:
-    """A line a run and temperature."""
+    """A line a run and moment; the temperature where the corruptor tells it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--data", type=Path, required=True)
@@ -42,14 +42,13 @@ def main() -> None:
     shards = Shards.open(chosen.data, "validation")
     run, asked = trained(chosen.runs[0], shards.vocab)
     loader = Loader(run.packing.build(shards, run.length), shards.vocab, batch=run.batch, seed=run.seed)
-    for number, folder in enumerate(chosen.runs):
-        if number:
-            _, judge = trained(folder, shards.vocab)
-            asked.encoder.load_state_dict(judge.encoder.state_dict())
-            asked.objective.load_state_dict(judge.objective.state_dict())
+    for folder in chosen.runs:
+        _, judge = trained(folder, shards.vocab)
+        judge.corruptor = asked.corruptor  # with the tables that it shares with its own encoder
         for at in (0.5, 1.0):
-            found = evaluate(asked, loader, replace(run, eval_rows=chosen.rows), torch.float32, torch.device("cpu"), at)
-            print(folder, "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN), flush=True)
+            found = evaluate(judge, loader, replace(run, eval_rows=chosen.rows), torch.float32, torch.device("cpu"), at)
+            said = "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN if name in found)
+            print(f"{folder} at {at:.0%}  {said}", flush=True)
 
 
 if __name__ == "__main__":

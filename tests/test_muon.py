@@ -90,6 +90,20 @@ def test_who_gets_what() -> None:
     assert {round(group["lr"], 9) for part in optimizer.parts for group in part.param_groups} == {0.05}
 
 
+def test_matrices_have_a_rate_of_their_own() -> None:
+    """From the first step, which no schedule has touched yet, and as the schedule falls."""
+    encoder = Modern(SIZES, VOCAB)
+    how = Muon(Adam(lr=0.01, warmup=0, schedule="linear"), scale=4.0)
+    optimizer = how.build(encoder)
+    matrices, rest = optimizer.parts
+    for _ in range(2):
+        assert {group["lr"] for group in matrices.param_groups} == {0.04}
+        assert {group["lr"] for group in rest.param_groups} == {0.01}
+        how.set_rate(optimizer, 0, 10)
+    assert how.set_rate(optimizer, 5, 10) == {"lr": pytest.approx(0.005)}
+    assert [group["lr"] for group in matrices.param_groups] == pytest.approx([0.02, 0.02])
+
+
 def test_a_bad_step_is_left_out() -> None:
     model = Modern(SIZES, VOCAB)
     optimizer = Muon().build(model)
@@ -113,7 +127,11 @@ def test_a_run_goes_on_with_its_momentum(tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    for change, words in (({"momentum": 1.0}, "momentum is 1.0"), ({"iterations": 0}, "iterations is 0")):
+    for change, words in (
+        ({"momentum": 1.0}, "momentum is 1.0"),
+        ({"iterations": 0}, "iterations is 0"),
+        ({"scale": 0.0}, "scale is 0"),
+    ):
         with pytest.raises(UserError, match=words):
             Muon(**change)  # type: ignore[arg-type]
 

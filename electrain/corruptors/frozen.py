@@ -11,7 +11,7 @@ from electrain.batch import Batch, sample, scatter, select, slots
 from electrain.corruptors.base import Corrupted, Corruptor
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
-from electrain.corruptors.tail import FrequentTail
+from electrain.corruptors.tail import tail_of
 from electrain.cost import Shape, Work
 from electrain.curriculum import ONE, ZERO, Schedule
 from electrain.encoders.base import Encoder, computation_of
@@ -58,7 +58,7 @@ class Frozen(Corruptor):
         """The share of `rate` that is selected at the moment; the slots of a row stay as many, and fewer are valid."""
         kept: int = 0
         """Likeliest tokens that are sampled as the generator has them, the rest of its mass going by how often the data
-        has a token, as from a cache; 0: all as it has them."""
+        has a token, as from a cache; 0, and where they would be over half of the vocabulary: all as it has them."""
 
         def __post_init__(self) -> None:
             check_shares(self.rate, self.masked, 0.0)
@@ -101,7 +101,7 @@ class Frozen(Corruptor):
         self.config = config
         self.vocab = vocab
         self.generator = config.generator.build(vocab).requires_grad_(False)
-        self.tail = FrequentTail(config.kept, vocab) if config.kept else None
+        self.tail = tail_of(config.kept, vocab)
 
     def start(self, source: Source, encoder: Encoder) -> str:
         self.generator.load_state_dict(source.masked_lm(self.config.source).state_dict())

@@ -12,7 +12,7 @@ from electrain.corruptors.disentangled import disentangle
 from electrain.corruptors.generator import Generator, Right
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
-from electrain.corruptors.tail import FrequentTail
+from electrain.corruptors.tail import tail_of
 from electrain.cost import Shape, Work, mlm_head
 from electrain.curriculum import Schedule
 from electrain.encoders.base import Encoder
@@ -54,7 +54,8 @@ class Joint(Corruptor):
         """Whether the text's own token may be sampled; "never" takes it away before the draw."""
         kept: int = 0
         """Likeliest tokens that are sampled as the generator has them, the rest of its mass going by how often the data
-        has a token; 0: all as it has them. The generator's loss does not see it."""
+        has a token; 0, and where they would be over half of the vocabulary: all as it has them. Its loss does not see
+        it."""
 
         def __post_init__(self) -> None:
             check_shares(self.rate, self.masked, self.random)
@@ -80,7 +81,7 @@ class Joint(Corruptor):
         if own is not None and config.tying == "disentangled":
             disentangle(encoder.tokens, own.tokens)
         self.generator = Generator(own, encoder)
-        self.tail = FrequentTail(config.kept, vocab) if config.kept else None
+        self.tail = tail_of(config.kept, vocab)
 
     def start(self, source: Source, encoder: Encoder) -> str:
         return "" if self.tail is None else self.tail.start(source)

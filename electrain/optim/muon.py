@@ -35,12 +35,16 @@ class Muon(Optim):
     """Decay of the running mean of gradients."""
     iterations: int = 5
     """Of Newton and Schulz."""
+    scale: float = 1.0
+    """Learning rate of the matrices, in those of AdamW."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise UserError(f"optim: momentum is {self.momentum}; choose from 0 to below 1")
         if not 1 <= self.iterations <= 100:
             raise UserError(f"optim: iterations is {self.iterations}; choose 1 to 100")
+        if not 0 < self.scale < math.inf:
+            raise UserError(f"optim: scale is {self.scale}; choose more than 0")
 
     def build(self, model: nn.Module) -> "Both":
         matrices, rest = [], []
@@ -65,7 +69,8 @@ class Orthogonal(torch.optim.Optimizer):
         for name, parameter in named:
             parts[3 if name.endswith("qkv.weight") else 1].append(parameter)
         groups = [{"params": found, "rows": count} for count, found in parts.items()]
-        super().__init__(groups, {"lr": how.adam.lr, "weight_decay": how.adam.weight_decay, "momentum": how.momentum})
+        common = {"scale": how.scale, "weight_decay": how.adam.weight_decay, "momentum": how.momentum}
+        super().__init__(groups, {"lr": how.adam.lr * how.scale, **common})
         self.iterations = how.iterations
         for parameter in parts[1] + parts[3]:
             self.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
