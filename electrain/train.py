@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from electrain import checkpoint, distributed, samples
+from electrain.about import about
 from electrain.batch import Batch
 from electrain.checkpoint import Saver
 from electrain.compute import Step, peak_memory
@@ -91,7 +92,9 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     system = run.system.build(shards.vocab).to(device)
     loader = training(run, shards, source)
     rows = held_out(run, Shards.open(data, "validation"), source)
-    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
+    said = about(run, system, loader, device)
+    if not begun:
+        said += [system.start(source), fill(system) if fill is not None else ""]
     return _Parts(run, device, shards, system, loader, rows, said)
 
 
@@ -113,6 +116,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
         say(f"going on from {newest}")
     for line in filter(None, parts.said):
         say(line)
+    parts.said.clear()  # once, however often the run goes back
     start = state["step"]
     told(lambda: checkpoint.sweep(out, start))
 
