@@ -31,7 +31,7 @@ from electrain.run import Record, Run, identity, settled
 from electrain.signals import collected
 from electrain.start import FIRST, begin, check_free, digest
 from electrain.systems.base import Pretraining
-from electrain.tracking import Clock, Log, describe, say, trackers
+from electrain.tracking import Clock, Log, describe, installed, say, trackers
 from electrain.watch import Watch
 
 
@@ -45,6 +45,7 @@ def pretrain(
     """
     with distributed.together(run.parallel, cuda=run.compute.on_gpu()), ExitStack() as held:
         told(lambda: check_free(run, out))
+        told(lambda: installed(run.track))
         told(lambda: held.enter_context(locked(out, "pretrain")))
         begun = told(lambda: bool(checkpoint.listed(out)))
         if run.first is not None and not begun:
