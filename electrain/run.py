@@ -106,7 +106,7 @@ class Run:
     @property
     def extent(self) -> str:
         """Steps, and the rows and tokens of one, in words."""
-        grown = ", once they have grown" if self.growth.rows or self.growth.length else ""
+        grown = ", once they have grown" if self.growth.grows else ""
         return f"{self.steps:,} steps of {self.batch:,} rows of {self.length} tokens{grown}"
 
     def to_json(self) -> dict[str, Any]:

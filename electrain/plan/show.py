@@ -46,6 +46,7 @@ def _stage(run: Run, chosen: Plan, links: Links) -> list[str | Table]:
         _memory(needed, plans, links),
         "\nTime of a step, and the run",
         _time(needed, plans, chosen.price),
+        *([_GROWN] if run.growth.grows else []),
     ]
 
 
@@ -103,6 +104,9 @@ def _time(needed: Needs, plans: dict[str, Forecast | None], price: float | None)
     return table
 
 
+_GROWN = (
+    "Memory and step: of a whole batch (--growth has grown); days, hours: of the tokens that are read, at its speed."
+)
 _GATHERED = "FSDP2 gathers weights in the format of the products (--parallel.gather bfloat16; float32 is twice that)."
 
 
