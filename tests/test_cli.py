@@ -325,6 +325,7 @@ def test_other_data_and_other_settings_are_refused(way: Way, here: Callable[...,
     refused(
         here(*pretrain(way.data, way.run), "--steps", 7, "--optim.lr", 0.1),
         "holds a run with other settings (steps: 6 -> 7; optim.lr: 0.0015 -> 0.1)",
+        "start there from this run's export (--start-from, docs/start.md)",
     )
     assert contents(way.run) == before
     assert here("export", way.run, "--out", tmp_path / "model").code == 0
