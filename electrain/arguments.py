@@ -1,6 +1,7 @@
 """The words of a command line before tyro reads them, and what tyro says about them, in one line."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 from electrain.errors import UserError
 
@@ -48,7 +49,23 @@ def named(args: Sequence[str], verb: str, what: str, where: str) -> tuple[str, S
     return args[0], args[1:]
 
 
-def one_line(box: str, verb: str) -> str:
+def meant(name: str, known: Iterable[str]) -> str:
+    """A question after a name that there is not: the one that it is most like; nothing where it is like none."""
+    return "".join(f"did you mean {like}? " for like in difflib.get_close_matches(name, known, 1))
+
+
+def meant_option(name: str, known: Sequence[str]) -> str:
+    """The same of an option, which may have been called by its last part alone: --lr for --optim.lr."""
+    called = {option: [option] for option in known}
+    for option in known:
+        last = f"--{option.rpartition('.')[2]}"
+        if "." in option and last not in known:
+            called.setdefault(last, []).append(option)
+    like = difflib.get_close_matches(name.replace("_", "-"), called, 1)
+    return f"for {name}, did you mean {' or '.join(called[like[0]][:3])}? " if like else ""
+
+
+def one_line(box: str, verb: str, hint: str = "") -> str:
     """What tyro says in a box, in one line: between its title and the rule that hints on usage follow.
 
     The box is drawn in ASCII, without sides, where the terminal's encoding is no UTF-8.
@@ -59,4 +76,4 @@ def one_line(box: str, verb: str) -> str:
     words = rows[start : rows.index("", start) if "" in rows[start:] else None]
     if words and words[0].startswith("Missing from"):  # with the help of every option that is missing
         words = ["missing:", ", ".join(text.split()[0] for text in words if text.startswith("--"))]
-    return f"{' '.join(words).rstrip('.')}; `electrain {verb} --help` lists the options"
+    return f"{' '.join(words).rstrip('.')}; {hint}`electrain {verb} --help` lists the options"

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from electrain import redaction
-from electrain.arguments import VERBS, alone, first_as, named
+from electrain.arguments import VERBS, alone, first_as, meant, named
 from electrain.errors import Elsewhere, Stopped, UserError
 from electrain.escaping import message
 from electrain.options import Export, Flops, Pretrain, Quickstart
@@ -213,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         if args[0] not in _CALLS:
-            raise UserError(f"there is no verb {args[0]!r}; choose one of {', '.join(_CALLS)}")
+            raise UserError(f"there is no verb {args[0]!r}; {meant(args[0], _CALLS)}choose one of {', '.join(_CALLS)}")
         _CALLS[args[0]](args[1:])
         sys.stdout.flush()
     except UserError as error:

@@ -92,14 +92,17 @@ def count(run: Run, vocab_size: int = 30522) -> Cost:
     return Cost(parameters(system), plain, paper)
 
 
-def parameters(system: Pretraining) -> Parameters:
-    """Parameters of a built system, split; a shared one counts where it comes first in the order of `Parameters`."""
+def parameters(system: Pretraining, trained: bool = False) -> Parameters:
+    """Parameters of a built system, split; a shared one counts where it comes first in the order of `Parameters`.
+
+    trained: only those that are
+    """
     seen: set[int] = set()
 
     def fresh(module: nn.Module) -> int:
         new = [parameter for parameter in module.parameters() if id(parameter) not in seen]
         seen.update(id(parameter) for parameter in new)
-        return sum(parameter.numel() for parameter in new)
+        return sum(parameter.numel() for parameter in new if parameter.requires_grad or not trained)
 
     return Parameters(*(fresh(part) for part in system.split()))
 
@@ -114,10 +117,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
     rows = run.batch // run.accumulate
     memory = measure(run, vocab_of(vocab_size), rows, dtype)
     tokens = run.tokens(run.steps)
-    lines = [
-        f"{run.recipe or 'run'}: {run.steps:,} steps of {run.batch:,} rows of {run.length} tokens, "
-        f"{tokens / 1e9:,.3g} billion tokens; vocabulary {vocab_size:,}"
-    ]
+    lines = [f"{run.recipe or 'run'}: {run.extent}, {tokens / 1e9:,.3g} billion tokens; vocabulary {vocab_size:,}"]
     if tokens_per_second:
         rate = cost.plain_total.token * tokens_per_second / 1e12
         lines.append(

@@ -50,6 +50,11 @@ class Growth:
         if self.length and (length % self.length or self.length == length):
             raise UserError(f"growth: length is {self.length}; choose one of which the run's {length} is a multiple")
 
+    @property
+    def grows(self) -> bool:
+        """Whether first updates differ from later ones."""
+        return bool(self.rows or self.length)
+
     def short(self, steps: int) -> int:
         """How many of the first steps have short rows."""
         return round(self.length_until * steps) if self.length else 0

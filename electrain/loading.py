@@ -6,6 +6,7 @@ from typing import Any
 from electrain import distributed
 from electrain.data.loader import Loader
 from electrain.data.shards import Shards
+from electrain.errors import UserError
 from electrain.run import Run
 from electrain.source import Source
 
@@ -14,14 +15,20 @@ def training(run: Run, shards: Shards, source: Source) -> Loader:
     """Of the rows that are trained on, as many a step as the run's growth has it."""
     grows, begins = run.growth, run.growth.short(run.steps)
     more: dict[str, Any] = {"seed": run.seed, "accumulate": run.accumulate}
-    before, shorter = partial(grows.before, steps=run.steps, batch=run.batch), None
+    before = partial(grows.before, steps=run.steps, batch=run.batch)
+    loader = _loader(run, shards, source, run.length, run.batch, before=before, **more)
     if begins:
+        if loader.reader is not None:
+            raise UserError(
+                f"growth: length is {grows.length}, but the cache's proposals are for rows of {run.length} tokens from "
+                "the first step on; leave out --growth.length"
+            )
         times = run.length // grows.length
         short = _loader(
             run, shards, source, grows.length, run.batch * times, before=lambda step: times * before(step), **more
         )
-        shorter = begins, short
-    return _loader(run, shards, source, run.length, run.batch, before=before, shorter=shorter, **more)
+        loader.shorter = begins, short
+    return loader
 
 
 def held_out(run: Run, shards: Shards, source: Source) -> Loader:

@@ -16,7 +16,7 @@ from electrain.cache.format import Binding, Manifest, Part, Split
 from electrain.cache.payback import Payback, in_turn
 from electrain.cache.read import Records
 from electrain.cache.temper import Entry, draw, entry
-from electrain.cache.write import Writer, finished, free, verify, writing
+from electrain.cache.write import Writer, check, finished, free, verify, writing
 from electrain.compute import Compute, casting, compiled
 from electrain.corruptors.mask import check_shares
 from electrain.corruptors.masking import mask
@@ -78,13 +78,17 @@ def propose(how: Proposing) -> Manifest:
     UserError for input that cannot be used, another cache in `out`, or a disk without the room.
     """
     out = how.out
+    check(out)  # before the generator is loaded, which takes its time
     device = how.compute.start()
     packings = _packings(how)
     train = packings["train"].shards
     if how.top_k > train.vocab.size // 2:
         raise UserError(f"--top-k {how.top_k}: the vocabulary has {train.vocab.size} tokens; keep half of it at most")
     generator = Folders(how.data).masked_lm(how.generator)
-    generator.config.check(how.length)
+    try:
+        generator.config.check(how.length)
+    except UserError as error:
+        raise UserError(f"--length {how.length}: the generator does not read such long rows; choose less") from error
     binding = Binding(
         data=train.manifest.checksum,
         tokenizer=train.manifest.tokenizer_sha256,
@@ -108,8 +112,8 @@ def propose(how: Proposing) -> Manifest:
         say(f"{out}: is finished, and whole; nothing to do")
         return manifest
     say(_room(out, binding, rows))
-    call = Proposer(generator.to(device), train.vocab, how, how.compute.precision(device), device)
     with writing(out, binding, each) as writer:
+        call = Proposer(generator.to(device), train.vocab, how, how.compute.precision(device), device)
         parts, seconds = _fill(writer, packings, rows, call)
         manifest = writer.finish(how.generator, parts)
     if seconds is not None:

@@ -103,6 +103,12 @@ class Run:
         """Tokens that are read before step 0 .. steps."""
         return self.growth.before(step, self.steps, self.batch) * self.length
 
+    @property
+    def extent(self) -> str:
+        """Steps, and the rows and tokens of one, in words."""
+        grown = ", once they have grown" if self.growth.grows else ""
+        return f"{self.steps:,} steps of {self.batch:,} rows of {self.length} tokens{grown}"
+
     def to_json(self) -> dict[str, Any]:
         """A tree of plain values; every dataclass names its type."""
         return _plain(self)

@@ -27,7 +27,10 @@ def begin(run: Run, shards: Shards, out: Path, command: str) -> None:
         old = Record.load(out)
         if trained(out):
             if changed := differences(old.run, run):
-                raise UserError(f"{out}: holds a run with other settings ({'; '.join(changed)}); choose another --out")
+                what, further = "; ".join(changed), ""
+                if run.steps > old.run.steps:  # the rate has fallen to where the fewer steps ended
+                    further = ", and to train on, start there from this run's export (--start-from, docs/start.md)"
+                raise UserError(f"{out}: holds a run with other settings ({what}); choose another --out{further}")
             if old.data_sha256 != digest(shards):
                 raise UserError(f"{out}: was trained on {old.data}, which {shards.folder} does not hold; name that one")
             return

@@ -1,5 +1,6 @@
 """What a run says: metrics.jsonl and its progress always; TensorBoard, W&B and trackio when asked."""
 
+import importlib
 import json
 import math
 import os
@@ -127,10 +128,8 @@ def describe(values: dict[str, float]) -> str:
 
 
 class _TensorBoard:
-    def __init__(self, out: Path, config: dict[str, Any]):
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(out / "tensorboard"))
+    def __init__(self, module: Any, out: Path, config: dict[str, Any]):
+        self.writer = module.SummaryWriter(str(out / "tensorboard"))
         self.writer.add_text("run", f"```\n{json.dumps(config, indent=2)}\n```")
 
     def log(self, values: dict[str, float], step: int) -> None:
@@ -159,17 +158,22 @@ def trackers(names: tuple[str, ...], out: Path, config: dict[str, Any]) -> list[
     """The trackers of these names. UserError if one is not installed."""
     made: list[Tracker] = []
     for name in names:
-        try:
-            if name == "tensorboard":
-                made.append(_TensorBoard(out, config))
-            elif name == "wandb":
-                import wandb  # pyright: ignore[reportMissingImports]
-
-                made.append(_Service(wandb, out, config, dir=str(out)))
-            else:
-                import trackio  # pyright: ignore[reportMissingImports]
-
-                made.append(_Service(trackio, out, config))
-        except ImportError as error:
-            raise UserError(f"--track {name}: {error.name} is not installed; pip install 'electrain[track]'") from error
+        if name == "tensorboard":
+            made.append(_TensorBoard(_library(name), out, config))
+        else:
+            made.append(_Service(_library(name), out, config, **({"dir": str(out)} if name == "wandb" else {})))
     return made
+
+
+def installed(names: tuple[str, ...]) -> None:
+    """UserError if one of these trackers is not. Nothing is written."""
+    for name in names:
+        _library(name)
+
+
+def _library(name: str) -> Any:
+    """What a tracker writes with. UserError if it is not installed."""
+    try:
+        return importlib.import_module("torch.utils.tensorboard" if name == "tensorboard" else name)
+    except ImportError as error:
+        raise UserError(f"--track {name}: {error.name} is not installed; pip install 'electrain[track]'") from error

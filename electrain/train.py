@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from electrain import checkpoint, distributed, samples
+from electrain.about import about
 from electrain.batch import Batch
 from electrain.checkpoint import Saver
 from electrain.compute import Step, peak_memory
@@ -30,7 +31,7 @@ from electrain.run import Record, Run, identity, settled
 from electrain.signals import collected
 from electrain.start import FIRST, begin, check_free, digest
 from electrain.systems.base import Pretraining
-from electrain.tracking import Clock, Log, describe, say, trackers
+from electrain.tracking import Clock, Log, describe, installed, say, trackers
 from electrain.watch import Watch
 
 
@@ -44,6 +45,7 @@ def pretrain(
     """
     with distributed.together(run.parallel, cuda=run.compute.on_gpu()), ExitStack() as held:
         told(lambda: check_free(run, out))
+        told(lambda: installed(run.track))
         told(lambda: held.enter_context(locked(out, "pretrain")))
         begun = told(lambda: bool(checkpoint.listed(out)))
         if run.first is not None and not begun:
@@ -91,7 +93,9 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     system = run.system.build(shards.vocab).to(device)
     loader = training(run, shards, source)
     rows = held_out(run, Shards.open(data, "validation"), source)
-    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
+    said = about(run, system, loader, device)
+    if not begun:
+        said += [system.start(source), fill(system) if fill is not None else ""]
     return _Parts(run, device, shards, system, loader, rows, said)
 
 
@@ -113,6 +117,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
         say(f"going on from {newest}")
     for line in filter(None, parts.said):
         say(line)
+    parts.said.clear()  # once, however often the run goes back
     start = state["step"]
     told(lambda: checkpoint.sweep(out, start))
 

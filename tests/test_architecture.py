@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "run",
         "checkpoint memory tracking start samples loading",
         "hub flops recipes",
+        "about",
         "propose train catalogue savings plan chosen",
         "finetune judge",
         "zeroshot",

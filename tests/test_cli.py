@@ -181,8 +181,12 @@ def test_version(here: Callable[..., Left]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("pretrian", ["no verb 'pretrian'; did you mean pretrain? choose one of"]),
         ("fly", ["no verb 'fly'", "quickstart, prepare, recipes", "score, similarity, inspect"]),
-        ("quickstart --outt X", ["Unrecognized options: --outt, X", "`electrain quickstart --help`"]),
+        (
+            "quickstart --outt X",
+            ["Unrecognized options: --outt, X; for --outt, did you mean --out? `electrain quickstart --help`"],
+        ),
         ("recipes electra_tiny", ["Unrecognized options: electra_tiny"]),
         ("prepare", ["missing: --corpus, --out", "`electrain prepare --help`"]),
         ("prepare --corpus A", ["missing: --out;"]),
@@ -192,11 +196,19 @@ def test_version(here: Callable[..., Left]) -> None:
         ("pretrain", ["name a recipe first", "`electrain recipes`"]),
         ("pretrain --data A", ["name a recipe first"]),
         ("pretrain electra_smal --data A --out B", ["no recipe 'electra_smal'", "electra_small,"]),
+        ("pretrain electra-small --data A", ["no recipe 'electra-small'; did you mean electra_small? choose one of"]),
         ("pretrain absent.py:mine --data A --out B", ["absent.py: no Python file"]),
         ("pretrain electra_tiny", ["missing: --data, --out; `electrain pretrain electra_tiny --help`"]),
         ("pretrain electra_tiny --data A", ["missing: --out;"]),
         ("pretrain electra_tiny --data A --out B", ["A/manifest.json: no such file", "electrain prepare --out A"]),
-        ("pretrain electra_tiny --data A --out B --stepz 4", ["Unrecognized options: --stepz, 4"]),
+        ("pretrain electra_tiny --data A --out B --stepz 4", ["Unrecognized options: --stepz, 4", "mean --steps?"]),
+        ("pretrain electra_tiny --data A --out B --lr=1e-3", ["--lr=1e-3; for --lr, did you mean --optim.lr? `"]),
+        (
+            "pretrain electra_decoupled --data A --out B --lr 1",
+            ["mean --optim.discriminator.lr or --optim.generator.lr?"],
+        ),
+        ("pretrain electra_tiny --data A --out B --save_every 1 --optim.wamup 3", ["mean --optim.warmup?"]),
+        ("pretrain electra_tiny --data A --out B --qqqqqq 3", ["Unrecognized options: --qqqqqq, 3; `electrain"]),
         ("pretrain electra_tiny --data A --out B --recipe mine", ["Unrecognized options: --recipe, mine"]),
         ("pretrain electra_tiny --data A --out B --steps", ["Missing value", "--steps"]),
         ("pretrain electra_tiny --data A --out B --steps four", ["--steps", "'four'"]),
@@ -313,6 +325,7 @@ def test_other_data_and_other_settings_are_refused(way: Way, here: Callable[...,
     refused(
         here(*pretrain(way.data, way.run), "--steps", 7, "--optim.lr", 0.1),
         "holds a run with other settings (steps: 6 -> 7; optim.lr: 0.0015 -> 0.1)",
+        "start there from this run's export (--start-from, docs/start.md)",
     )
     assert contents(way.run) == before
     assert here("export", way.run, "--out", tmp_path / "model").code == 0

@@ -17,6 +17,8 @@ from electrain.errors import UserError
 from electrain.files import sha256, sync, write
 from electrain.lock import locked
 
+_SETTINGS = "settings.json"  # of a cache that is being made
+
 
 @final
 class Writer:
@@ -65,17 +67,30 @@ class Writer:
         return self.folder / WORK / f"{split}-{number:05d}.json"
 
 
+def check(folder: Path) -> None:
+    """UserError if a folder holds other files than a cache, or cannot be written to. Nothing is written."""
+    if (folder / NAME).exists():
+        return
+    begun = (folder / WORK / _SETTINGS).exists()
+    if folder.exists() and not begun and (not folder.is_dir() or any(path.name != WORK for path in folder.iterdir())):
+        raise UserError(f"--out {folder}: holds other files; choose an empty or a new folder")
+    there = _there(folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: {there} cannot be written to; choose another --out")
+
+
 def finished(folder: Path, binding: Binding, each: int) -> bool:
     """Whether this very cache is finished there; False if it can be begun or gone on with. Nothing is written.
 
-    UserError if the folder holds another cache, or anything else.
+    folder: `check` has looked at it
+    UserError if it holds another cache.
     """
     if (folder / NAME).exists():
         manifest = Manifest.load(folder)
         if other := manifest.binding.differences(binding):
             raise UserError(f"--out {folder}: holds a cache made otherwise ({other}); choose another --out")
         return True
-    settings = folder / WORK / "settings.json"
+    settings = folder / WORK / _SETTINGS
     if settings.exists():
         try:
             tree = json.loads(settings.read_text())
@@ -87,8 +102,6 @@ def finished(folder: Path, binding: Binding, each: int) -> bool:
                 f"--out {folder}: holds an unfinished cache of another kind ({other}); choose another --out, or "
                 "delete it"
             )
-    elif folder.exists() and (not folder.is_dir() or any(path.name != WORK for path in folder.iterdir())):
-        raise UserError(f"--out {folder}: holds other files; choose an empty or a new folder")
     return False
 
 
@@ -104,7 +117,7 @@ def writing(folder: Path, binding: Binding, each: int) -> Iterator[Writer]:
         if (folder / NAME).exists():
             shutil.rmtree(work)
             raise UserError(f"--out {folder}: another cache has just finished there; give the same command again")
-        write(work / "settings.json", json.dumps({"binding": asdict(binding), "each": each}).encode())
+        write(work / _SETTINGS, json.dumps({"binding": asdict(binding), "each": each}).encode())
         for stale in folder.glob("*/.*.rec.*"):  # what a kill left half-written
             stale.unlink()
         sync(folder)
@@ -130,7 +143,12 @@ def verify(folder: Path, manifest: Manifest) -> None:
 
 def free(folder: Path) -> int:
     """Free bytes of the disk that a folder lies, or would lie, on."""
+    found = os.statvfs(_there(folder))
+    return found.f_bavail * found.f_frsize
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
     while not folder.exists():
         folder = folder.absolute().parent
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    return folder

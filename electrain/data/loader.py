@@ -79,6 +79,12 @@ class Loader:
             out[here] = permute(slots[here] % self.packing.rows, self.packing.rows, fold(self.seed, epoch))
         return out, epochs
 
+    def passes(self, steps: int) -> float:
+        """How many times over the split is read in so many steps."""
+        begins, short = self.shorter or (0, None)
+        earlier = 0.0 if short is None else short.passes(begins)
+        return earlier + (self.before(steps) - self.before(begins)) / self.packing.rows
+
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of this process in a step. UserError if the data holds ids beyond the vocabulary."""
         if self.shorter is not None and step < self.shorter[0]:

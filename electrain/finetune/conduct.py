@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
+from electrain.arguments import meant
 from electrain.encoders.base import Encoder, plain
 from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Modern
@@ -34,7 +35,8 @@ _FREE = {"out", "seeds", "keep", "save_minutes", "model", "data", "train", "dev"
 def finetune(name: str, how: Finetune, command: str = "") -> Table:
     """Fine-tune and judge on a task, or on all of GLUE; returns the table of results. UserError for bad input."""
     if name not in (*NAMES, "glue"):
-        raise UserError(f"finetune: there is no task {name!r}; choose one of glue, {', '.join(NAMES)}")
+        hint = meant(name, ("glue", *NAMES))
+        raise UserError(f"finetune: there is no task {name!r}; {hint}choose one of glue, {', '.join(NAMES)}")
     if how.out.exists() and not how.out.is_dir():
         raise UserError(f"--out {how.out}: is a file; choose a folder")
     if how.untrained:
@@ -67,9 +69,10 @@ def _alone(name: str, how: Finetune, model: Opened, command: str) -> Results:
 
 
 def _task(name: str, how: Finetune, model: Opened, command: str) -> Results:
-    length = min(how.length or (512 if name.startswith("squad") else 128), longest(model.encoder))
-    if how.length is not None:
-        model.encoder.config.check(how.length)
+    most = longest(model.encoder)
+    if how.length is not None and how.length > most:
+        raise UserError(f"--length {how.length}: the encoder has {most} positions; choose {most} or less")
+    length = min(how.length or (512 if name.startswith("squad") else 128), most)
     task = task_of(name, how, model.tokenizer, model.vocab, length)
     rows = task.rows("train")
     digests = {"model": _digest(model.encoder), "rows": _digest_rows(task)}

@@ -32,7 +32,8 @@ class Result:
 class Results:
     """The folder of one task: task.json, results.jsonl, summary.json.
 
-    UserError if it holds results made with other settings, another model or other data.
+    UserError if it holds results, or checkpoints, made with other settings, another model or other data. A fine-tuning
+    that failed before it left any gives its place to another.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], notes: dict[str, Any]):
@@ -44,7 +45,7 @@ class Results:
             if not isinstance(there, dict):
                 raise UserError(f"{path}: holds no settings; restore it, or choose another --out")
         settings = json.loads(json.dumps(settings))
-        if there is not None and there != settings:
+        if there is not None and there != settings and (self.done() or any(folder.glob("seed-*/checkpoints/step-*"))):
             names = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
             what = "; ".join(f"{name}: {there.get(name)} there, {settings.get(name)} now" for name in names)
             raise UserError(f"{folder}: holds fine-tunings with other settings ({what}); choose another --out")
@@ -52,9 +53,9 @@ class Results:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
-        if there is None:
-            if any(path.name[0] != "." for path in folder.iterdir()):
-                raise UserError(f"{folder}: holds other files; choose an empty or a new folder for --out")
+        if there is None and any(path.name[0] != "." for path in folder.iterdir()):
+            raise UserError(f"{folder}: holds other files; choose an empty or a new folder for --out")
+        if there != settings:
             write(path, (json.dumps({"settings": settings, **notes}, indent=2) + "\n").encode())
 
     def done(self) -> dict[int, Result]:

@@ -24,7 +24,8 @@ _PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
 class Needs:
     """A run's step, of any number of rows.
 
-    recipe, steps, batch, length: the run's
+    recipe, batch, length: the run's
+    steps:       its steps; where they grow, as many whole ones as hold all its tokens
     dtype:       number format of its matrix products
     parameters:  how many, each once however often it is shared
     trained:     how many of them are trained
@@ -74,7 +75,7 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
     tables = system.split().embeddings.parameters()
     return Needs(
         recipe=run.recipe,
-        steps=run.steps,
+        steps=round(run.tokens(run.steps) / (run.batch * run.length)),
         batch=run.batch,
         length=run.length,
         dtype=str(dtype).removeprefix("torch."),

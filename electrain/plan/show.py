@@ -40,12 +40,13 @@ def _stage(run: Run, chosen: Plan, links: Links) -> list[str | Table]:
     machines = f"{links.machines} machine{'s' if links.machines > 1 else ''}"
     tokens = run.tokens(run.steps)
     return [
-        f"{run.recipe or 'run'} on {links.devices:,} {links.gpu.name.upper()} in {machines}: {run.steps:,} steps of "
-        f"{run.batch:,} rows of {run.length} tokens, {tokens / 1e9:,.3g} billion tokens",
+        f"{run.recipe or 'run'} on {links.devices:,} {links.gpu.name.upper()} in {machines}: {run.extent}, "
+        f"{tokens / 1e9:,.3g} billion tokens",
         f"\nMemory of a device, GiB (of {links.gpu.memory / 2**30:,.1f}, of which {USABLE:.0%} can be used)",
         _memory(needed, plans, links),
         "\nTime of a step, and the run",
         _time(needed, plans, chosen.price),
+        *([_GROWN] if run.growth.grows else []),
     ]
 
 
@@ -103,6 +104,9 @@ def _time(needed: Needs, plans: dict[str, Forecast | None], price: float | None)
     return table
 
 
+_GROWN = (
+    "Memory and step: of a whole batch (--growth has grown); days, hours: of the tokens that are read, at its speed."
+)
 _GATHERED = "FSDP2 gathers weights in the format of the products (--parallel.gather bfloat16; float32 is twice that)."
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from electrain.arguments import meant
 from electrain.errors import UserError
 from electrain.optim.adam import Adam
 from electrain.optim.muon import Muon
@@ -51,8 +52,8 @@ def recipe(name: str) -> Recipe:
         return _from_file(*name.rsplit(":", 1))
     found = published()
     if name not in found:
-        names = ", ".join(found)
-        raise UserError(f"there is no recipe {name!r}; choose one of {names}, or your own as file.py:function")
+        names, hint = ", ".join(found), meant(name, found)
+        raise UserError(f"there is no recipe {name!r}; {hint}choose one of {names}, or your own as file.py:function")
     return found[name]
 
 

@@ -160,6 +160,7 @@ def test_settings_that_cannot_be(world: Path, made: Path, tmp_path: Path, comman
         (cache(world, tmp_path / "x", "--top-k", 101), "--top-k 101: the vocabulary has 200"),
         (cache(world, tmp_path / "x", "--selections", 0), "selections is 0"),
         (cache(world, tmp_path / "x", "--rate", 0), "rate is 0"),
+        (cache(world, tmp_path / "x", "--length", 17), "--length 17: the generator does not read such long rows"),
         (cache(world, tmp_path / "x", "--generator", tmp_path / "none"), "none"),
         (["cache"], "missing: --generator, --data, --out"),
     ):
@@ -167,6 +168,27 @@ def test_settings_that_cannot_be(world: Path, made: Path, tmp_path: Path, comman
         code, said = command(*words)
         assert code == 2 and said.count("\n") == 1 and told in said, said
         assert contents(tmp_path) == before and not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_generator_is_loaded(
+    world: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building.Folders, "masked_lm", lambda *_: pytest.fail("loaded"))
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "locked").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            os, "access", lambda path, _: path != tmp_path / "locked"
+        )  # who may do everything cannot be denied
+        for name, told in (
+            ("", "holds other files"),
+            ("thesis.txt", "holds other files"),
+            ("thesis.txt/cache", "thesis.txt cannot be written to"),
+            ("locked/a/cache", "locked cannot be written to"),
+        ):
+            code, said = command(*cache(world, tmp_path / name))
+            assert code == 2 and said.count("\n") == 1 and told in said, said
+    assert {path.name for path in tmp_path.rglob("*")} == {"thesis.txt", "locked"}
 
 
 def test_a_disk_without_the_room(

@@ -55,6 +55,8 @@ def test_from_the_command_line(world: Path, made: Path, tmp_path: Path, command:
     words += ["--system.corruptor.cache", mine]
     code, said = command(*words, "--length", 12)
     assert code == 2 and said.count("\n") == 1 and "rows of 16 tokens, not 12" in said
+    code, said = command(*words, "--growth.length", 8)
+    assert code == 2 and said.count("\n") == 1 and "leave out --growth.length" in said
     assert not (tmp_path / "run").exists()
     code, said = command(*words)
     assert code == 0 and f"proposals from {mine}" in said

@@ -18,6 +18,7 @@ from transformers import (
 
 from electrain.cli import main
 from electrain.finetune.squad import saved
+from tests.commands import give
 from tests.finetune.kit import TOKENIZER, VOCAB, wrote
 
 QUICK = ["--batch", "16", "--lr", "3e-3", "--compute.compile", "False", "--compute.device", "cpu"]
@@ -93,6 +94,22 @@ def test_seeds_are_added_and_what_is_finished_is_left_alone(
     wrong = refused(capsys, *words, "--seeds", 3, "--dropout", 0.2)
     assert "holds fine-tunings with other settings (dropout: 0.1 there, 0.2 now)" in wrong
     assert results(out / "classify") == found
+
+
+def test_a_fine_tuning_that_failed_gives_its_place_to_another(
+    model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    words = ("classify", "--model", model, "--data", reviews, "--out", out, "--epochs", 6.0)
+    assert "the loss is not finite" in refused(capsys, *words, "--weight-decay", 1e30)
+    task = out / "classify" / "task.json"
+    assert json.loads(task.read_text())["settings"]["weight_decay"] == 1e30
+    checkpoint = out / "classify" / "seed-0" / "checkpoints" / "step-000005"
+    checkpoint.mkdir(parents=True)  # of one that was killed: hours may lie in it
+    assert "other settings (weight_decay: 1e+30 there, 0.0 now)" in refused(capsys, *words)
+    checkpoint.rmdir()
+    assert "accuracy" in said(capsys, *words)
+    assert json.loads(task.read_text())["settings"]["weight_decay"] == 0.0
 
 
 @pytest.mark.parametrize("head", ["dense", "linear"])
@@ -214,6 +231,16 @@ def test_bad_input_is_one_line(
     out = tmp_path / "out"
     assert line in refused(capsys, *words(reviews.parent), "--model", model, "--out", out)
     assert not out.exists()
+
+
+def test_rows_longer_than_the_encoder_reads(
+    model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["classify", "--model", model, "--data", reviews, "--out", tmp_path / "out", "--length", 129]
+    left = give(capsys, "finetune", *words)
+    assert left.code == 2 and left.said == (
+        "electrain: --length 129: the encoder has 128 positions; choose 128 or less\n"
+    )
 
 
 def test_a_model_that_is_none(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

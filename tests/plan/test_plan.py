@@ -64,6 +64,15 @@ def test_a_stage_before_it_has_tables_of_its_own(give: Callable[[str], str]) -> 
     assert text.count("Time of a step, and the run") == 2
 
 
+def test_a_run_that_grows_takes_as_long_as_its_tokens(give: Callable[[str], str]) -> None:
+    """Half of the steps grow from a quarter of the rows: 1/4, 2/4 and 3/4 for a sixth each."""
+    line = "electra_tiny --gpu h100 --vocab-size 2003 --parallel ddp --steps 60000000 --accumulate 4"
+    whole, grown = give(line), give(f"{line} --growth.rows 8 --growth.rows-until 0.5")
+    assert "--growth" not in whole and "Memory and step: of a whole batch (--growth has grown)" in grown
+    assert figures(grown, "a step, ms") == figures(whole, "a step, ms")
+    assert figures(grown, "GPU-hours")[0] == pytest.approx(0.75 * figures(whole, "GPU-hours")[0], rel=0.01)
+
+
 def test_rows_that_are_read_in_groups(give: Callable[[str], str]) -> None:
     """coco_lm contrasts groups of 32 rows, and no other number of rows can be measured."""
     assert "rows of the largest that fits" in give("coco_lm --size tiny --vocab-size 2003 --parallel ddp")
