@@ -27,6 +27,7 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub import encoder_config_of, from_transformers, load_into, to_transformers
+from electrain.hub.foreign import Foreign
 from electrain.hub.masked_lm import load as frozen
 from electrain.hub.modernbert import canonical
 from electrain.hub.opened import opened
@@ -175,6 +176,7 @@ def test_a_classifier_of_other_labels_brings_no_verdict(published: Callable[...,
             {"layer_types": ["full_attention", "full_attention", "sliding_attention", "full_attention"]},
             "even distances",
         ),
+        ({"local_attention": 1}, "local_attention is 1, so that a place sees itself alone"),
         ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
     ],
 )
@@ -183,6 +185,15 @@ def test_what_it_does_not_compute_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=words):
         encoder_config_of(published(ModernBertModel, "other", **changes))
+
+
+def test_a_frozen_one_that_sees_no_neighbour_stays_with_transformers(
+    published: Callable[..., Path], tokenizer: Path
+) -> None:
+    folder = published(ModernBertForMaskedLM, "alone", local_attention=1)
+    assert isinstance(frozen(str(folder), tokenizer), Foreign)
+    everywhere = published(ModernBertModel, "everywhere", local_attention=1, layer_types=["full_attention"] * 4)
+    assert encoder_config_of(everywhere).window == 0
 
 
 def test_what_modernbert_does_not_compute_is_not_exported(tokenizer: Path, tmp_path: Path) -> None:
