@@ -91,7 +91,11 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     system = run.system.build(shards.vocab).to(device)
     loader = training(run, shards, source)
     rows = held_out(run, Shards.open(data, "validation"), source)
-    said = [] if begun else [system.start(source), fill(system) if fill is not None else ""]
+    said = [] if begun else [system.start(source)]
+    if fill is not None:
+        said.append(
+            "it keeps its weights: --start-from and --start-generator are for a new run" if begun else fill(system)
+        )
     return _Parts(run, device, shards, system, loader, rows, said)
 
 
