@@ -31,7 +31,7 @@ class Pretrain:
     optimizer: OptimizerName = "own"
     """Optimizer, with the recipe's learning rate and schedule; muon: for the matrices of layers, AdamW for the rest."""
     start_from: str = ""
-    """Start a new run from a transformers ELECTRA or BERT: a folder or a Hub name of the discriminator (or BERT)."""
+    """Start a new run from a transformers ELECTRA discriminator, BERT or ModernBERT: a folder or a Hub name."""
     start_generator: str = ""
     """The generator to start from; without it the generator's own layers start fresh."""
 

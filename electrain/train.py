@@ -95,7 +95,11 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     rows = held_out(run, Shards.open(data, "validation"), source)
     said = about(run, system, loader, device)
     if not begun:
-        said += [system.start(source), fill(system) if fill is not None else ""]
+        said.append(system.start(source))
+    if fill is not None:
+        said.append(
+            "it keeps its weights: --start-from and --start-generator are for a new run" if begun else fill(system)
+        )
     return _Parts(run, device, shards, system, loader, rows, said)
 
 

@@ -32,6 +32,7 @@ _SIZES: dict[str, Any] = {
     "pad_token_id": VOCAB.pad,
 }
 _ENDS: dict[str, Any] = {"bos_token_id": VOCAB.cls, "eos_token_id": VOCAB.sep}
+_OWN: dict[str, Any] = {"tie_word_embeddings": False}
 _DISTILBERT: dict[str, Any] = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 24}
 
 
@@ -60,9 +61,9 @@ def distilbert() -> PreTrainedModel:
 
 
 def modernbert() -> PreTrainedModel:
-    """Local attention, rotary positions; its output table is padded, as the published one's."""
+    """Local attention, rotary positions; an output table of its own, which our encoder has not, and padded."""
     sizes = {**_SIZES, **_ENDS, "vocab_size": 256, "cls_token_id": VOCAB.cls, "sep_token_id": VOCAB.sep}
-    return ModernBertForMaskedLM(ModernBertConfig(**sizes, global_attn_every_n_layers=2, local_attention=4))
+    return ModernBertForMaskedLM(ModernBertConfig(**sizes, global_attn_every_n_layers=2, local_attention=4, **_OWN))
 
 
 def bert() -> PreTrainedModel:
@@ -71,7 +72,7 @@ def bert() -> PreTrainedModel:
 
 def untied_bert() -> PreTrainedModel:
     """What our own encoder does not compute."""
-    return BertForMaskedLM(BertConfig(**_SIZES, tie_word_embeddings=False))
+    return BertForMaskedLM(BertConfig(**_SIZES, **_OWN))
 
 
 KINDS = {kind.__name__: kind for kind in (roberta, distilbert, modernbert, untied_bert)}

@@ -331,6 +331,8 @@ def test_other_data_and_other_settings_are_refused(way: Way, here: Callable[...,
     assert here("export", way.run, "--out", tmp_path / "model").code == 0
     left = here(*pretrain(tmp_path / "other", tmp_path / "new"), "--start-from", tmp_path / "model")
     refused(left, "model: another vocabulary (", "--tokenizer")
+    left = here(*pretrain(way.data, tmp_path / "new"), "--start-from", way.run)
+    refused(left, f"{way.run}: is a run; name an export of it: electrain export {way.run} --out MODEL")
     assert not (tmp_path / "new").exists()
 
 

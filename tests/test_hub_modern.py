@@ -27,6 +27,7 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub import encoder_config_of, from_transformers, load_into, to_transformers
+from electrain.hub.foreign import Foreign
 from electrain.hub.masked_lm import load as frozen
 from electrain.hub.modernbert import canonical
 from electrain.hub.opened import opened
@@ -130,15 +131,19 @@ def published(tmp_path: Path, tokenizer: Path) -> Callable[..., Path]:
             max_position_embeddings=24, initializer_range=0.3, local_attention=6, pad_token_id=0, cls_token_id=2,
             bos_token_id=2, sep_token_id=3, eos_token_id=3,
         )  # fmt: skip
-        kind(ModernBertConfig(**{**sizes, **changes})).save_pretrained(tmp_path / name)
+        made = kind(ModernBertConfig(**{**sizes, **changes}))
+        if isinstance(made, ModernBertForMaskedLM):
+            torch.nn.init.normal_(made.decoder.bias)  # zero at the start, and one row would be like another
+        made.save_pretrained(tmp_path / name)
         load_tokenizer(tokenizer).save_pretrained(tmp_path / name)
         return tmp_path / name
 
     return make
 
 
-def test_a_published_one_comes_in(published: Callable[..., Path], tokenizer: Path) -> None:
-    folder = published(ModernBertForMaskedLM, "published")
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_published_one_comes_in(padded: bool, published: Callable[..., Path], tokenizer: Path) -> None:
+    folder = published(ModernBertForMaskedLM, "published", **({"vocab_size": 64} if padded else {}))
     assert encoder_config_of(folder) == replace(SIZES, theta=160_000.0, init_scale=0.3)
     loaded = from_transformers(folder)
     assert isinstance(loaded.config.objective, Mlm.Config) and loaded.said.endswith("fresh: nothing")
@@ -147,7 +152,7 @@ def test_a_published_one_comes_in(published: Callable[..., Path], tokenizer: Pat
     with torch.no_grad():
         assert isinstance(model.head, MlmHead)
         ours = model.head(hidden(model, words), model.encoder.tokens.weight)[real]
-        theirs = ModernBertForMaskedLM.from_pretrained(folder).eval()(**words).logits[real]
+        theirs = ModernBertForMaskedLM.from_pretrained(folder).eval()(**words).logits[real][:, : len(WORDS)]
     torch.testing.assert_close(ours, theirs, **CLOSE)
     # As the start of a discriminator, whose head is another one; and as a frozen generator.
     rtd = System(System.Config(loaded.config.encoder, Mask.Config(), Rtd.Config()), loaded.vocab)
@@ -171,6 +176,7 @@ def test_a_classifier_of_other_labels_brings_no_verdict(published: Callable[...,
             {"layer_types": ["full_attention", "full_attention", "sliding_attention", "full_attention"]},
             "even distances",
         ),
+        ({"local_attention": 1}, "local_attention is 1, so that a place sees itself alone"),
         ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
     ],
 )
@@ -179,6 +185,15 @@ def test_what_it_does_not_compute_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=words):
         encoder_config_of(published(ModernBertModel, "other", **changes))
+
+
+def test_a_frozen_one_that_sees_no_neighbour_stays_with_transformers(
+    published: Callable[..., Path], tokenizer: Path
+) -> None:
+    folder = published(ModernBertForMaskedLM, "alone", local_attention=1)
+    assert isinstance(frozen(str(folder), tokenizer), Foreign)
+    everywhere = published(ModernBertModel, "everywhere", local_attention=1, layer_types=["full_attention"] * 4)
+    assert encoder_config_of(everywhere).window == 0
 
 
 def test_what_modernbert_does_not_compute_is_not_exported(tokenizer: Path, tmp_path: Path) -> None:

@@ -396,7 +396,9 @@ def test_an_evaluation_repeats_itself_and_changes_nothing(data: Path) -> None:
     assert all(parameter.grad is None for parameter in system.parameters())
 
 
-def test_first_weights_come_from_elsewhere_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_weights_come_from_elsewhere_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     seen: list[float] = []
 
     def fill(system: System) -> str:
@@ -409,7 +411,9 @@ def test_first_weights_come_from_elsewhere_once(data: Path, tmp_path: Path, monk
         with pytest.raises(Stopped):
             pretrain(run, data, tmp_path / "run", fill=fill)
     assert weights(last(tmp_path / "run"))["model: encoder.embeddings.tokens.weight"].mean() > 0.2
+    assert "--start-from" not in capsys.readouterr().err
     pretrain(run, data, tmp_path / "run", fill=lambda system: pytest.fail("a run that goes on has its weights"))
+    assert "it keeps its weights: --start-from" in capsys.readouterr().err
 
 
 def test_what_is_tied_stays_tied(data: Path, whole: Path, tmp_path: Path) -> None:

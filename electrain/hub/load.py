@@ -33,6 +33,7 @@ _SIZES = (
     *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "embedding_size"),
     *("max_position_embeddings", "type_vocab_size", "vocab_size"),
 )
+_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 # Texts on which tokenizers differ that have the same tokens: case, accents, spaces, joined words, other scripts.
 _PROBE = "Élan vital: don't PANIC,  it's naïve_test 1,234.5 ‘so’ 東京 Straße\tab"
 
@@ -180,11 +181,10 @@ def values_of(model: Model, role: str, name: str | Path) -> dict[nn.Parameter, T
     config = bert_at(name)
     if wrong := _differing(_encoder_config(config, name), model.encoder.config):
         raise UserError(f"{name}: the {role} has other sizes there than in the recipe ({wrong}); change the recipe's")
-    rows = model.encoder.tokens.num_embeddings
-    if config.vocab_size != rows:
-        raise UserError(
-            f"{name}: vocabulary of {config.vocab_size} tokens, the data's has {rows}; prepare with its tokenizer"
-        )
+    rows, there = model.encoder.tokens.num_embeddings, config.vocab_size
+    # A table may be padded beyond its own tokenizer. One that is longer for any other reason is of other words.
+    if there < rows or (there > rows and not (has_tokenizer(name) and vocab_of(load_tokenizer(name)).size == rows)):
+        raise UserError(f"{name}: vocabulary of {there} tokens, the data's has {rows}; prepare with its tokenizer")
     theirs = _weights(name, config, model.head)
     values = fill(model, cast(Family, config.model_type), theirs)
     missing = [key for key, parameter in model.encoder.named_parameters() if parameter not in values]
@@ -218,7 +218,7 @@ def _differing(theirs: Encoder.Config, ours: Encoder.Config) -> str:
 
 def same_tokens(name: str | Path, tokenizer: str | Path) -> None:
     """UserError if a folder's tokenizer makes other ids than the run's. A folder without one is not compared."""
-    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+    if not has_tokenizer(name):
         return
     theirs, ours = load_tokenizer(name), load_tokenizer(tokenizer)
     same = theirs.get_vocab() == ours.get_vocab() and vocab_of(theirs) == vocab_of(ours)
@@ -227,6 +227,12 @@ def same_tokens(name: str | Path, tokenizer: str | Path) -> None:
             f"{name}: another vocabulary ({len(theirs)} tokens, the data's {len(ours)}) or other rules for cutting text"
             f"; prepare the data with --tokenizer {name}"
         )
+
+
+def has_tokenizer(name: str | Path) -> bool:
+    """Whether a tokenizer can be looked for: where a folder has none, transformers would make up an empty one."""
+    folder = Path(name).expanduser()
+    return not folder.is_dir() or any(any(folder.glob(pattern)) for pattern in _TOKENIZERS)
 
 
 def _cut(tokenizer: "PreTrainedTokenizerFast") -> tuple[list[int], list[str]]:

@@ -14,7 +14,7 @@ from electrain.encoders.masked_lm import EncoderLm
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.hub import foreign
-from electrain.hub.load import encoder_config_of, same_tokens, values_of
+from electrain.hub.load import encoder_config_of, has_tokenizer, same_tokens, values_of
 from electrain.hub.reading import config_at
 from electrain.hub.weights import Model
 from electrain.run import Record
@@ -25,8 +25,6 @@ from electrain.vocab import Vocab
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model")
 
 
 def load(place: str, tokenizer: Path) -> MaskedLm:
@@ -74,7 +72,7 @@ def _our_sizes(place: str, theirs: "PreTrainedConfig", vocab: Vocab) -> Encoder.
     if (
         theirs.model_type not in ("electra", "bert", "modernbert")
         or not theirs.tie_word_embeddings
-        or theirs.vocab_size != vocab.size
+        or theirs.vocab_size < vocab.size
     ):
         return None
     try:
@@ -85,9 +83,8 @@ def _our_sizes(place: str, theirs: "PreTrainedConfig", vocab: Vocab) -> Encoder.
 
 def same_vocabulary(place: str, tokenizer: Path) -> None:
     """UserError, with the first token that differs, if a place has another tokenizer than the data, or none."""
-    folder, none = Path(place).expanduser(), f"{place}: has no tokenizer to compare with the data's; save it there"
-    # Where there is none, transformers would make up an empty one.
-    if folder.is_dir() and not any(file for name in _TOKENIZERS for file in folder.glob(name)):
+    none = f"{place}: has no tokenizer to compare with the data's; save it there"
+    if not has_tokenizer(place):
         raise UserError(none)
     try:
         theirs = load_tokenizer(place)

@@ -130,6 +130,9 @@ def sizes_of(theirs: "PreTrainedConfig", name: object) -> Modern.Config:
     every = _every(local)
     if set(kinds) - set(_KINDS) or local != [number % every != 0 for number in range(len(kinds))]:
         raise UserError(f"{name}: its global layers do not come at even distances; choose another model")
+    if any(local) and theirs.local_attention < 2:  # half of it to each side is 0, which is "no window" in ours
+        alone = f"local_attention is {theirs.local_attention}, so that a place sees itself alone"
+        raise UserError(f"{name}: {alone}; choose another model")
     thetas = [_theta(theirs.rope_parameters, kind, name) for kind in _KINDS]
     made = Modern.Config(
         layers=theirs.num_hidden_layers,

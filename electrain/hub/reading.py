@@ -1,5 +1,6 @@
 """What transformers can read of a folder or a name on the Hub, or one line about why not."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,12 @@ def config_at(name: str | Path) -> "PreTrainedConfig":
     """Transformers' configuration. UserError if there is none that it knows by itself."""
     from transformers import AutoConfig
 
+    folder = Path(name).expanduser()
+    if (folder / "run.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"{name}: is a run; name an export of it: electrain export {shlex.quote(str(name))} --out MODEL (--part "
+            "generator for its generator)"
+        )
     try:
         return AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
     except Exception as error:  # whatever the reader of a damaged file or the Hub raises: not loadable

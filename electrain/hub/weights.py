@@ -140,11 +140,13 @@ def exported(model: Model, family: Family) -> dict[str, Tensor]:
 def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
     """New values of our parameters, from transformers' weights; parameters that these do not hold are left out.
 
-    Of a table that is computed, the value is the whole table's: `put` finds what is to be learnt of it.
+    Of a table that is computed, the value is the whole table's: `put` finds what is to be learnt of it. Theirs may be
+    padded beyond the vocabulary: the first rows are taken, as of the output's bias.
     UserError for a part of a parameter, or another shape.
     """
     values: dict[nn.Parameter, Tensor] = {}
     theirs = modernbert.as_logit(theirs) if family == "modernbert" else theirs
+    tables = set(model.encoder.tokens.parameters()) | ({model.head.bias} if isinstance(model.head, MlmHead) else set())
     for names, parameter in pairs(model, family):
         there = [name for name in names if name in theirs]
         if not there:
@@ -154,6 +156,7 @@ def fill(model: Model, family: Family, theirs: Mapping[str, Tensor]) -> dict[nn.
                 f"weights: {there[0]} is there, but not {(set(names) - set(there)).pop()}; the folder is damaged"
             )
         value = torch.cat([theirs[name].detach() for name in names])
+        value = value[: len(parameter)] if parameter in tables else value
         if value.shape != parameter.shape:
             ours, other = (" x ".join(map(str, shape)) for shape in (parameter.shape, value.shape))
             raise UserError(f"weights: {names[0]} is {other} there and {ours} here; change the recipe's sizes to agree")
