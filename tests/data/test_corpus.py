@@ -1,6 +1,8 @@
+import csv
 import gzip
 import io
 import json
+import shlex
 import tracemalloc
 from pathlib import Path
 
@@ -148,6 +150,54 @@ def test_what_is_missing_or_empty_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as caught:
             list_files(source, Layout())
         assert source in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_folder_holds_of_other_kinds_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("read")
+    list_files(str(tmp_path), FILES)
+    assert capsys.readouterr().err == ""
+    for name in ("1.pdf", "2.PDF", "b.csv.gz", "c.d", "c.e", "c.f", "c.g", "notes"):
+        (tmp_path / name).write_text("not read")
+    assert documents(tmp_path) == ["read"]
+    (said,) = capsys.readouterr().err.splitlines()
+    counts = "2 .pdf, 1 .csv, 1 .d, 1 .e, 1 .f, 2 others"
+    assert f"{tmp_path}: 8 files are not read: {counts} (one is {tmp_path}/1.pdf)" in said
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.TGZ", "x.zip", "x.txt.bz2"])
+def test_an_archive_that_is_named_is_no_text(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"all of it ASCII")
+    for source in (tmp_path / name, tmp_path / "*"):
+        with pytest.raises(UserError, match=rf"{name}: \.\w+ is not read; unpack it"):
+            list_files(str(source), FILES)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.json", "x.json.gz", "x.jsonl"])
+def test_what_is_said_of_a_table_makes_a_parquet_of_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    texts = ['with "quotes", a comma', "two\nlines"]
+    kind = name.split(".")[1]
+    if kind in ("csv", "tsv"):
+        table = io.StringIO()
+        dialect = "excel" if kind == "csv" else "excel-tab"
+        csv.writer(table, dialect).writerows([[text, "x"] for text in ("text", *texts)])
+        raw = table.getvalue().encode()
+    else:
+        raw = json.dumps([{"text": text} for text in texts], indent=None if kind == "jsonl" else 2).encode()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    with pytest.raises(UserError, match=rf"{name}: .*; make a .parquet of it: ") as caught:
+        documents(tmp_path / name)
+    command = shlex.split(str(caught.value).split("make a .parquet of it: ")[1])
+    assert command[:2] == ["python", "-c"]
+    exec(command[2], {})
+    assert documents(tmp_path / f"{name}.parquet") == texts
+
+
+def test_a_json_file_with_a_record_a_line_is_read_as_that(tmp_path: Path) -> None:
+    (tmp_path / "c4.json.gz").write_bytes(gzip.compress(jsonl([{"text": "one"}, {"text": "two"}])))
+    assert documents(tmp_path / "c4.json.gz") == ["one", "two"]
 
 
 def test_a_wrong_column_names_those_there_are(tmp_path: Path) -> None:
