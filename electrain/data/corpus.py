@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from electrain.errors import UserError, reason
 from electrain.progress import line
 
-Kind = Literal["file", "lines", "jsonl", "parquet", "hub"]
+Kind = Literal["file", "line", "lines", "jsonl", "parquet", "hub"]
+Documents = Literal["files", "blank-lines", "lines"]
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 COMPRESSIONS = (".gz", ".zst")
@@ -44,20 +45,25 @@ class Layout:
     """How documents lie in their files.
 
     text_column: column (parquet, Hub) or key (jsonl) that holds the text
-    documents:   what a document is in a plain text file: the whole file, or what lies between blank lines
+    documents:   what a document is in a plain text file: the whole file, what lies between blank lines, or each line
     hub_config:  name of the Hub data set's configuration, "" for its default
     hub_split:   split of the Hub data set to read
     """
 
     text_column: str = "text"
-    documents: Literal["files", "blank-lines"] = "files"
+    documents: Documents = "files"
     hub_config: str = ""
     hub_split: str = "train"
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a source, or the whole of a Hub data set. `size` in bytes, `changed` in nanoseconds since 1970."""
+    """One file of a source, or the whole of a Hub data set.
+
+    kind:    of plain text, what a document is in it: the file, a line, or the lines between two blank ones
+    size:    in bytes
+    changed: in nanoseconds since 1970
+    """
 
     kind: Kind
     path: str
@@ -178,7 +184,8 @@ def _kind(path: str, layout: Layout, *, named: bool) -> Kind | None:
     if named and ending in PACKED_SUFFIXES:
         raise UserError(f"{path}: {ending} is not read; unpack it and name what was in it")
     if named or ending in TEXT_SUFFIXES:
-        return "file" if layout.documents == "files" else "lines"
+        kinds: dict[Documents, Kind] = {"files": "file", "blank-lines": "lines", "lines": "line"}
+        return kinds[layout.documents]
     return None
 
 

@@ -33,8 +33,8 @@ class Piece:
     """A stretch of a file that is read by itself.
 
     source:      position of the source on the command line
-    start, stop: bytes (file, lines, jsonl; a compressed file is one piece), row groups (parquet), or shard number and
-                 number of shards (hub)
+    start, stop: bytes (file, line, lines, jsonl; a compressed file is one piece), row groups (parquet), or shard number
+                 and number of shards (hub)
     size:        bytes that it stands for in the progress bar
     """
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from electrain.data.corpus import BUILTIN, Layout
+from electrain.data.corpus import BUILTIN, Documents, Layout
 from electrain.data.reading import Rules
 from electrain.data.tokenizer import SMALLEST, Kind
 from electrain.errors import UserError
@@ -47,8 +47,8 @@ class Prepare:
     """How often each source is seen in one epoch, one number a source: 1 2.5. No copies are made."""
     text_column: str = "text"
     """Column of .parquet and Hub data sets, or key of .jsonl, that holds the text."""
-    documents: Literal["files", "blank-lines"] = "files"
-    """What a document is in a plain text file: the whole file, or what lies between blank lines."""
+    documents: Documents = "files"
+    """What a document is in a plain text file: the whole file, what lies between blank lines, or each line."""
     hub_config: str = ""
     """Configuration of the Hub data set; empty for its default."""
     hub_split: str = "train"

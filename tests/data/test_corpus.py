@@ -21,6 +21,7 @@ from electrain.errors import UserError
 
 FILES, REFUSING = Layout(), Rules()
 LINES = Layout(documents="blank-lines")
+EACH_LINE = Layout(documents="lines")
 
 
 def documents(source: str | Path, layout: Layout = FILES, rules: Rules = REFUSING, tally: Tally | None = None):
@@ -42,6 +43,7 @@ def test_text_files_of_a_folder_in_the_order_of_their_paths(tmp_path: Path) -> N
     (tmp_path / "z.txt").write_text("")
     assert documents(tmp_path) == ["first", "second\n\nstill second"]
     assert documents(tmp_path, LINES) == ["first", "second", "still second"]
+    assert documents(tmp_path, EACH_LINE) == ["first", "second", "still second"]
     assert documents(f"{tmp_path}/**/*.txt") == ["second\n\nstill second"]
 
 
@@ -60,9 +62,12 @@ def test_jsonl_plain_and_compressed(tmp_path: Path, ending: str) -> None:
     assert tally.dropped == {"no text": 2, "empty": 1}
 
 
-def test_compressed_text_by_blank_lines(tmp_path: Path) -> None:
-    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"one\nmore\n \ntwo\n\n\n\nthree"))
+def test_compressed_text_by_blank_lines_and_by_lines(tmp_path: Path) -> None:
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"one\nmore\n \ntwo\r\n\n\n\nthree"))
     assert documents(tmp_path, LINES) == ["one\nmore", "two", "three"]
+    tally = Tally()
+    assert documents(tmp_path, EACH_LINE, tally=tally) == ["one", "more", "two", "three"]
+    assert not tally.dropped  # an empty line is no document
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
@@ -105,6 +110,7 @@ def test_cut_at_any_byte_text_gives_the_same_documents(tmp_path_factory, paragra
         patch.setattr(pieces, "SMALLEST_TASK", target)
         patch.setattr(pieces, "TASKS", 1000)
         cut_up = documents(path, LINES) if size else []
+        each = documents(path, EACH_LINE) if size else []
     whole, lines = [], path.read_bytes().split(b"\n")
     paragraph: list[bytes] = []
     for line in [*lines, b""]:
@@ -114,6 +120,7 @@ def test_cut_at_any_byte_text_gives_the_same_documents(tmp_path_factory, paragra
             whole.append(b"\n".join(paragraph).decode().strip())
             paragraph = []
     assert cut_up == whole
+    assert each == [line.decode().strip() for line in lines if line.strip()]
 
 
 def test_hub_data_sets_are_streamed_by_shards(tmp_path: Path) -> None:
@@ -255,12 +262,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             documents(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.txt.gz", "lines.txt", "x.jsonl", "x.parquet"])
+@pytest.mark.parametrize("name", ["x.txt", "x.txt.gz", "lines.txt", "each.txt", "x.jsonl", "x.parquet"])
 def test_a_document_that_is_too_long_is_refused_cut_or_dropped(tmp_path: Path, name: str) -> None:
     long = " ".join(f"wört{i}" for i in range(400))
     short = "short one"
     path = tmp_path / name
-    layout = LINES if name == "lines.txt" else Layout()
+    layout = {"lines.txt": LINES, "each.txt": EACH_LINE}.get(name, FILES)
     texts = [long] if name.startswith("x.txt") else [short, long, short]
     if name.endswith(".parquet"):
         pq.write_table(pa.table({"text": texts}), path)
@@ -286,7 +293,7 @@ def test_a_document_that_is_too_long_is_refused_cut_or_dropped(tmp_path: Path, n
 
 def test_text_without_white_space_is_cut_between_characters() -> None:
     raw = ("é" * 1000).encode()
-    parts = [part for _, part, _ in _parts(io.BytesIO(raw), 0, None, False, 101)]
+    parts = [part for _, part, _ in _parts(io.BytesIO(raw), 0, None, "file", 101)]
     assert b"".join(parts) == raw and all(len(part) <= 101 and part.decode() for part in parts)
 
 
