@@ -3,8 +3,10 @@
 import importlib.util
 import math
 import os
+import shlex
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -141,3 +143,15 @@ class Prepare:
         if self.tokenizer is None:
             chosen["vocab_size"] = self.vocab_size or VOCAB_SIZE
         return chosen
+
+
+def command(out: Path, identity: Mapping[str, object]) -> str:
+    """The command that goes on with the preparation of this identity in `out`."""
+    words = ["electrain", "prepare"]
+    for option in fields(Prepare):
+        value = identity.get(option.name)
+        values = value if isinstance(value, list) else [value]
+        usual = {"repeat": 1.0, "vocab_size": VOCAB_SIZE}.get(option.name, option.default)
+        if value is not None and any(one != usual for one in values):
+            words += [f"--{option.name.replace('_', '-')}", *map(str, values)]
+    return shlex.join([*words, "--out", str(out)])

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from electrain.data.prepare import Prepare, prepare
 from electrain.data.shards import Shards
 from electrain.data.tokenizer import train_tokenizer
 from electrain.errors import UserError
+from electrain.parsing import parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SENTENCE = "the quick brown fox jumps over lazy dog while many naïve readers walk past a [SEP] and Strange Words"
@@ -384,6 +386,10 @@ def test_killed_midway_it_goes_on_where_it_was(settings: Prepare, tmp_path: Path
     assert 1 <= len(done) < len(whole.train)
     with refused(r"unfinished preparation of another kind \(other validation\)", once.out):
         prepare(replace(once, validation=0.1))
+    with pytest.raises(UserError, match="this data is not finished; go on with it: electrain prepare") as caught:
+        Shards.open(once.out)
+    words = shlex.split(str(caught.value).split("go on with it: electrain prepare ")[1])
+    assert parse(Prepare, words, "prepare") == replace(once, workers=0)
     assert prepare(once) == whole
     assert files(once.out) == files(tmp_path / "whole")
     assert all(path.stat().st_mtime_ns == changed for path, changed in done.items())  # was not done again
