@@ -86,7 +86,10 @@ class Prepare:
         if len(set(self.corpus)) != len(self.corpus):
             raise UserError("--corpus names a source twice; to see it more often, use --repeat")
         if self.repeat and len(self.repeat) != len(self.corpus):
-            raise UserError(f"--repeat: {len(self.repeat)} numbers for {len(self.corpus)} sources; give one for each")
+            raise UserError(
+                f"--repeat: {len(self.repeat)} numbers for {len(self.corpus)} sources; give one for each "
+                "(a glob is one source in quotes; else the shell makes a source of each file)"
+            )
         if not all(math.isfinite(number) and 0 < number <= 1000 for number in self.repeat):
             raise UserError("--repeat: each number must be above 0 and at most 1000")
         if self.tokenizer is not None and self.vocab_size is not None:
