@@ -71,7 +71,7 @@ class _Parts:
     shards: Shards
     system: Pretraining
     loader: Loader
-    held_out: Loader
+    held_out: Loader | None
     said: list[str]
 
     def spread(self) -> Spread:
@@ -92,7 +92,8 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
     torch.manual_seed(run.seed)  # of the fresh weights; nothing after this draws from it
     system = run.system.build(shards.vocab).to(device)
     loader = training(run, shards, source)
-    rows = held_out(run, Shards.open(data, "validation"), source)
+    beside = Shards.open(data, "validation")
+    rows = held_out(run, beside, source) if beside.shards else None
     said = about(run, system, loader, device)
     if not begun:
         said.append(system.start(source))
@@ -100,6 +101,8 @@ def _built(run: Run, data: Path, out: Path, begun: bool, fill: Callable[[Pretrai
         said.append(
             "it keeps its weights: --start-from and --start-generator are for a new run" if begun else fill(system)
         )
+    if rows is None:
+        said.append(f"{data}: no text is held out there, so nothing is evaluated and no checkpoint is the best")
     return _Parts(run, device, shards, system, loader, rows, said)
 
 
@@ -192,7 +195,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
                         say(f"warning: {warning}")
 
                 better = False
-                if done % run.eval_every == 0 or ends:
+                if parts.held_out is not None and (done % run.eval_every == 0 or ends):
                     with clock.paused(), samples.looking(system) as seen:
                         values = evaluate(system, parts.held_out, run, dtype, device, done / run.steps)
                     log.write({"step": done, "kind": "eval", **values})

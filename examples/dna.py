@@ -33,7 +33,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoToke
 
 from electrain.data.prepare import prepare
 from electrain.data.settings import Prepare
-from electrain.errors import Stopped, UserError
+from electrain.errors import Stopped, UserError, reason
 from electrain.files import write
 from electrain.hub import export
 from electrain.recipes.tiny import electra_tiny
@@ -131,9 +131,15 @@ def suspicion(folder: Path, sequences: list[str], k: int) -> np.ndarray:
 
 def read(path: Path) -> list[str]:
     """The sequences of a FASTA file in pieces of 1,000 bases, those with other letters than a, c, g and t left out."""
-    text = "".join("" if line.startswith(">") else line.strip().lower() for line in path.open())
+    try:
+        text = "".join("" if line.startswith(">") else line.strip().lower() for line in path.open())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--genome {path}: cannot be read as text ({reason(error)}); give a FASTA file") from error
     pieces = (text[i : i + 1_000] for i in range(0, len(text) - 999, 1_000))
-    return [piece for piece in pieces if set(piece) <= set("acgt")]
+    kept = [piece for piece in pieces if set(piece) <= set("acgt")]
+    if len(kept) < 3:  # one to train on, one for its evaluations, one for the table
+        raise UserError(f"--genome {path}: {len(kept)} pieces of 1,000 bases (a, c, g, t); give a longer genome")
+    return kept
 
 
 def keep(path: Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """A small encoder of any language, from text to a folder that transformers loads.
 
-    python examples/language.py --language de --text my/german/*.txt --out runs/german
+    python examples/language.py --language de --text 'my/german/*.txt' --out runs/german
     python examples/language.py --language de --out runs/german-try         without text of yours, to try it
 
 Without --text it reads the translated messages of the programs on this machine (the .mo catalogues of Linux systems:
@@ -56,7 +56,7 @@ def main() -> None:
     """Text, tokenizer, training, export, a look."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", default="de", help="two letters: de, fr, es, ...")
-    parser.add_argument("--text", nargs="*", default=[], help="files or folders, documents apart by blank lines")
+    parser.add_argument("--text", nargs="*", default=[], help="files, folders or globs, documents apart by blank lines")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--recipe", default="electra_tiny", help="electra_small_hour for an hour; `electrain recipes`")
     parser.add_argument("--vocab-size", type=int, default=4096, help="30522 for a corpus of gigabytes")

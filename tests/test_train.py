@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from electrain import train
+from electrain import checkpoint, train
 from electrain.compute import Compute
 from electrain.data.loader import Loader
 from electrain.data.manifest import Manifest
@@ -285,12 +285,11 @@ def test_a_folder_that_holds_something_else_is_refused(data: Path, tmp_path: Pat
 def test_bad_input_leaves_no_folder(data: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(data, tmp_path / "bare")
     shutil.rmtree(bare / "tokenizer")
-    unheld = make_data(tmp_path / "unheld")
-    replace(Manifest.load(unheld), validation=()).save(unheld)
+    little = replace(RUN, length=2000, system=replace(ELECTRA, encoder=replace(ELECTRA.encoder, positions=2000)))
     for run, where, reason in (
         (RUN, tmp_path / "nowhere", "nowhere"),
         (RUN, bare, "the data folder is not whole"),
-        (RUN, unheld, "the validation split holds 0 tokens"),
+        (little, data, r"the validation split holds \d+ tokens.*; prepare with a larger --validation"),
         (replace(RUN, length=2), data, "choose a length of at least 3"),
         (replace(RUN, compute=Compute(device="cuda")), data, "torch finds no GPU"),
     ):
@@ -299,6 +298,23 @@ def test_bad_input_leaves_no_folder(data: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=reason):
             pretrain(run, where, tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+def test_data_without_held_out_text_is_trained_on_without_evaluations(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    data, out = make_data(tmp_path / "data"), tmp_path / "run"
+    replace(Manifest.load(data), validation=()).save(data)
+    with monkeypatch.context() as patch:
+        patched(patch, 32, strike(signal.SIGTERM))  # after two evaluations would have been made
+        with pytest.raises(Stopped):
+            pretrain(RUN, data, out)
+    assert f"{data}: no text is held out there" in capsys.readouterr().err
+    assert pretrain(RUN, data, out) == last(out)
+    assert {line["kind"] for line in metrics(out)} == {"train"}
+    one, other = weights(last(whole)), weights(last(out))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert checkpoint.best(out, print) == last(out)
 
 
 def test_a_start_that_failed_leaves_the_folder_free(data: Path, tmp_path: Path) -> None:

@@ -5,18 +5,25 @@ import gzip
 import io
 import json
 import os
+import shlex
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from electrain.errors import UserError, reason
+from electrain.progress import line
 
-Kind = Literal["file", "lines", "jsonl", "parquet", "hub"]
+Kind = Literal["file", "line", "lines", "jsonl", "parquet", "hub"]
+Documents = Literal["files", "blank-lines", "lines"]
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 COMPRESSIONS = (".gz", ".zst")
+TABLE_SUFFIXES = (".csv", ".tsv")
+PACKED_SUFFIXES = (".tar", ".tgz", ".zip", ".bz2", ".xz", ".7z")
+READ = f"{', '.join(TEXT_SUFFIXES + JSONL_SUFFIXES)} (also {', '.join(COMPRESSIONS)}) and .parquet"
 HUB = "hub:"
 BUILTIN = "builtin"
 
@@ -38,20 +45,25 @@ class Layout:
     """How documents lie in their files.
 
     text_column: column (parquet, Hub) or key (jsonl) that holds the text
-    documents:   what a document is in a plain text file: the whole file, or what lies between blank lines
+    documents:   what a document is in a plain text file: the whole file, what lies between blank lines, or each line
     hub_config:  name of the Hub data set's configuration, "" for its default
     hub_split:   split of the Hub data set to read
     """
 
     text_column: str = "text"
-    documents: Literal["files", "blank-lines"] = "files"
+    documents: Documents = "files"
     hub_config: str = ""
     hub_split: str = "train"
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a source, or the whole of a Hub data set. `size` in bytes, `changed` in nanoseconds since 1970."""
+    """One file of a source, or the whole of a Hub data set.
+
+    kind:    of plain text, what a document is in it: the file, a line, or the lines between two blank ones
+    size:    in bytes
+    changed: in nanoseconds since 1970
+    """
 
     kind: Kind
     path: str
@@ -60,17 +72,20 @@ class File:
 
 
 def list_files(source: str, layout: Layout) -> tuple[File, ...]:
-    """The files of a source (a file, folder, glob or Hub data set), sorted by path; UserError if there are none."""
+    """The files of a source (a file, folder, glob or Hub data set), sorted by path; UserError if there are none.
+
+    Says which files of a folder are left out for their endings.
+    """
     if source.startswith(HUB):
         return (File("hub", source.removeprefix(HUB), 0),)
     path = Path(source).expanduser()
     if path.is_dir():
-        found = [file for file in _walk(path) if _kind(file, layout, named=False)]
+        there = _walk(path)
+        found = [file for file in there if _kind(file, layout, named=False)]
         if not found:
-            raise UserError(
-                f"{source}: no text in this folder; files ending in {', '.join(TEXT_SUFFIXES + JSONL_SUFFIXES)} "
-                "(also .gz, .zst) or .parquet are read"
-            )
+            raise UserError(f"{source}: no text in this folder; files ending in {READ} are read")
+        if len(found) < len(there):
+            line(_left_out(source, sorted({*there} - {*found})))
     elif path.exists():
         found = [str(path)]
         if path.stat().st_size == 0:
@@ -147,18 +162,48 @@ def no_column(where: str, column: str, there: Sequence[str]) -> UserError:
     )
 
 
+def as_parquet(path: str) -> str:
+    """The command that makes a .parquet of a table in CSV, TSV or a JSON array, beside it."""
+    table, made = (json.dumps(name, ensure_ascii=False) for name in (path, f"{path}.parquet"))
+    read = {".csv": f"csv({table})", ".tsv": f'csv({table}, sep="\\t")'}.get(_ending(path), f"json({table})")
+    return shlex.join(["python", "-c", f"from datasets import Dataset; Dataset.from_{read}.to_parquet({made})"])
+
+
 def _kind(path: str, layout: Layout, *, named: bool) -> Kind | None:
-    """How to read a file; a file that was named (not just found in a folder) and has no known ending is plain text."""
+    """How to read a file; a file that was named (not just found in a folder) and has no known ending is plain text.
+
+    UserError for a named one whose ending says that it is something else.
+    """
+    ending = _ending(path)
+    if path.lower().endswith(".parquet"):
+        return "parquet"
+    if ending in JSONL_SUFFIXES or (named and ending == ".json"):
+        return "jsonl"
+    if named and ending in TABLE_SUFFIXES:
+        raise UserError(f"{path}: {ending} is not read; make a .parquet of it: {as_parquet(path)}")
+    if named and ending in PACKED_SUFFIXES:
+        raise UserError(f"{path}: {ending} is not read; unpack it and name what was in it")
+    if named or ending in TEXT_SUFFIXES:
+        kinds: dict[Documents, Kind] = {"files": "file", "blank-lines": "lines", "lines": "line"}
+        return kinds[layout.documents]
+    return None
+
+
+def _ending(path: str) -> str:
+    """The ending before that of a compression, in small letters; "" if there is none."""
     name = path.lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
-    if path.lower().endswith(".parquet"):
-        return "parquet"
-    if name.endswith(JSONL_SUFFIXES):
-        return "jsonl"
-    if named or name.endswith(TEXT_SUFFIXES):
-        return "file" if layout.documents == "files" else "lines"
-    return None
+    return Path(name).suffix
+
+
+def _left_out(source: str, files: Sequence[str]) -> str:
+    """How many files of a folder are not read, by ending, in one line."""
+    endings = Counter(_ending(file) or "without an ending" for file in files).most_common()
+    told = [f"{count:,} {ending}" for ending, count in endings[:5]]
+    if len(endings) > len(told):
+        told.append(f"{sum(count for _, count in endings[5:]):,} others")
+    return f"{source}: {len(files):,} files are not read: {', '.join(told)} (one is {files[0]}); {READ} are"
 
 
 def _walk(folder: Path) -> list[str]:

@@ -81,9 +81,10 @@ class Full(Packing):
         self.config, self.shards, self.length = config, shards, length
         self.rows = shards.tokens // (length - 2)
         if not self.rows:
+            more = "prepare more text" if shards.split == "train" else "prepare with a larger --validation"
             raise UserError(
                 f"{shards.folder}: the {shards.split} split holds {shards.tokens} tokens, but one row of length "
-                f"{length} needs {length - 2}; prepare more text, or choose a shorter length"
+                f"{length} needs {length - 2}; {more}, or choose a shorter length"
             )
 
     def take(self, rows: Int64[np.ndarray, " n"]) -> Rows:

@@ -62,8 +62,8 @@ def held_out_nothing(found: Sequence[Found], settings: Prepare) -> tuple[int, in
         return None
     if documents == 1:
         raise UserError(
-            "the corpus is a single document, so that none can be held out; cut it with --documents blank-lines, "
-            "or pass --validation 0"
+            "the corpus is a single document, so that none can be held out; cut it with --documents blank-lines "
+            "or --documents lines, or pass --validation 0"
         )
     return min(((rank, task.lowest) for rank, task in enumerate(found)), key=lambda item: item[1])
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from electrain.data.manifest import NAME, Manifest
+from electrain.data.settings import command
 from electrain.data.work import NO_SPACE, REFUSED, STOP, WORK, Resumable
 from electrain.errors import UserError
 from electrain.files import replace
@@ -50,6 +51,16 @@ def finished(out: Path, identity: Mapping[str, object]) -> Manifest | None:
     elif any(path.name != WORK for path in out.iterdir()):  # that alone: killed before it had written its settings
         raise UserError(f"--out {out} is not empty and holds no preparation of ours; choose another --out")
     return None
+
+
+def check_finished(folder: Path) -> None:
+    """UserError, with the command that goes on with it, for a preparation that was begun and not finished."""
+    try:
+        identity = json.loads((folder / WORK / SETTINGS).read_text())
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(identity, dict) and not (folder / NAME).exists():
+        raise UserError(f"{folder}: this data is not finished; go on with it: {command(folder, identity)}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from electrain.data.corpus import (
     File,
     Kind,
     Layout,
+    as_parquet,
     damage,
     no_column,
     open_file,
@@ -32,8 +33,8 @@ class Piece:
     """A stretch of a file that is read by itself.
 
     source:      position of the source on the command line
-    start, stop: bytes (file, lines, jsonl; a compressed file is one piece), row groups (parquet), or shard number and
-                 number of shards (hub)
+    start, stop: bytes (file, line, lines, jsonl; a compressed file is one piece), row groups (parquet), or shard number
+                 and number of shards (hub)
     size:        bytes that it stands for in the progress bar
     """
 
@@ -148,7 +149,10 @@ def _is_text(kind: Any) -> bool:
 def _check_first_record(path: str, column: str) -> None:
     try:
         with open_file(path) as file:
-            record = json.loads(file.readline(1 << 24))
+            line = file.readline(1 << 24)
+        if line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+            raise UserError(f"{path}: a JSON array, not a record a line; make a .parquet of it: {as_parquet(path)}")
+        record = json.loads(line)
     except (ValueError, RecursionError):  # told, with its place, by the reader
         return
     except damage(path) as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from electrain.data.corpus import COMPRESSIONS, ByteStream, Layout, damage, no_column, open_file, open_hub
+from electrain.data.corpus import COMPRESSIONS, ByteStream, Kind, Layout, damage, no_column, open_file, open_hub
 from electrain.data.pieces import Piece
 from electrain.data.work import Resumable
 from electrain.errors import UserError
@@ -76,7 +76,7 @@ def _read_text(piece: Piece, rules: Rules, tally: Tally) -> Iterator[str]:
         if piece.start:
             file.seek(piece.start)
         stop = None if compressed else piece.stop
-        for at, raw, whole in _parts(file, piece.start, stop, piece.kind == "lines", rules.max_document_bytes):
+        for at, raw, whole in _parts(file, piece.start, stop, piece.kind, rules.max_document_bytes):
             if not compressed:
                 tally.read = base + at - piece.start
             yield from _decoded(f"{piece.path}: byte {at}", piece.path, at, raw, whole, rules, tally)
@@ -187,7 +187,7 @@ def _bounded(text: str, raw: bytes, where: str, path: str, rules: Rules, tally: 
     if len(raw) <= rules.max_document_bytes:
         yield text
         return
-    for at, part, whole in _parts(io.BytesIO(raw), 0, None, False, rules.max_document_bytes):
+    for at, part, whole in _parts(io.BytesIO(raw), 0, None, "file", rules.max_document_bytes):
         if at == 0 or rules.long == "split":
             yield from _decoded(where, path, at, part, whole, rules, tally)
 
@@ -202,20 +202,19 @@ def _decoded(where: str, path: str, at: int, raw: bytes, whole: Place, rules: Ru
             yield text
 
 
-def _parts(
-    file: ByteStream, at: int, stop: int | None, blank_lines: bool, limit: int
-) -> Iterator[tuple[int, bytes, Place]]:
+def _parts(file: ByteStream, at: int, stop: int | None, kind: Kind, limit: int) -> Iterator[tuple[int, bytes, Place]]:
     """Documents up to byte `stop` as (offset, bytes, place): one longer than `limit` comes as first, more, more...
 
+    kind: "file", "line" or "lines"
     The parts of a long document end at white space where there is any. Never holds more than two times `limit`.
     """
     place: Place = "whole"
     start, buffer = at, bytearray()
-    take = file.readline if blank_lines else file.read
+    take = file.read if kind == "file" else file.readline
     while True:
         chunk = take(limit if stop is None else min(limit, stop - at))
         at += len(chunk)
-        blank = blank_lines and not chunk.strip()
+        blank = kind != "file" and not chunk.strip()
         if not blank:
             buffer += chunk
         while len(buffer) > limit:
@@ -228,7 +227,7 @@ def _parts(
             yield start, bytes(buffer[:cut]), place
             del buffer[:cut]
             start += cut
-        if blank or not chunk:
+        if blank or not chunk or (kind == "line" and chunk.endswith(b"\n")):
             if buffer:
                 yield start, bytes(buffer), "whole" if place == "whole" else "more"
             buffer.clear()

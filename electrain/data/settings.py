@@ -3,12 +3,14 @@
 import importlib.util
 import math
 import os
+import shlex
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from electrain.data.corpus import BUILTIN, Layout
+from electrain.data.corpus import BUILTIN, Documents, Layout
 from electrain.data.reading import Rules
 from electrain.data.tokenizer import SMALLEST, Kind
 from electrain.errors import UserError
@@ -47,8 +49,8 @@ class Prepare:
     """How often each source is seen in one epoch, one number a source: 1 2.5. No copies are made."""
     text_column: str = "text"
     """Column of .parquet and Hub data sets, or key of .jsonl, that holds the text."""
-    documents: Literal["files", "blank-lines"] = "files"
-    """What a document is in a plain text file: the whole file, or what lies between blank lines."""
+    documents: Documents = "files"
+    """What a document is in a plain text file: the whole file, what lies between blank lines, or each line."""
     hub_config: str = ""
     """Configuration of the Hub data set; empty for its default."""
     hub_split: str = "train"
@@ -84,7 +86,10 @@ class Prepare:
         if len(set(self.corpus)) != len(self.corpus):
             raise UserError("--corpus names a source twice; to see it more often, use --repeat")
         if self.repeat and len(self.repeat) != len(self.corpus):
-            raise UserError(f"--repeat: {len(self.repeat)} numbers for {len(self.corpus)} sources; give one for each")
+            raise UserError(
+                f"--repeat: {len(self.repeat)} numbers for {len(self.corpus)} sources; give one for each "
+                "(a glob is one source in quotes; else the shell makes a source of each file)"
+            )
         if not all(math.isfinite(number) and 0 < number <= 1000 for number in self.repeat):
             raise UserError("--repeat: each number must be above 0 and at most 1000")
         if self.tokenizer is not None and self.vocab_size is not None:
@@ -141,3 +146,15 @@ class Prepare:
         if self.tokenizer is None:
             chosen["vocab_size"] = self.vocab_size or VOCAB_SIZE
         return chosen
+
+
+def command(out: Path, identity: Mapping[str, object]) -> str:
+    """The command that goes on with the preparation of this identity in `out`."""
+    words = ["electrain", "prepare"]
+    for option in fields(Prepare):
+        value = identity.get(option.name)
+        values = value if isinstance(value, list) else [value]
+        usual = {"repeat": 1.0, "vocab_size": VOCAB_SIZE}.get(option.name, option.default)
+        if value is not None and any(one != usual for one in values):
+            words += [f"--{option.name.replace('_', '-')}", *map(str, values)]
+    return shlex.join([*words, "--out", str(out)])

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped, UInt32
 
 from electrain.data import blocks
+from electrain.data.folder import check_finished
 from electrain.data.manifest import TOKENIZER, Manifest, Shard
 from electrain.errors import UserError
 from electrain.files import inside
@@ -50,8 +51,9 @@ class Shards:
     ) -> "Shards":
         """Check every file's size and the tokenizer against the manifest; `verify`: read all, hashes, ids, ends.
 
-        UserError if the manifest or a file is missing, damaged, or of another size.
+        UserError if the manifest or a file is missing, damaged, or of another size, or `prepare` has not finished.
         """
+        check_finished(Path(data_dir))
         opened = cls(Path(data_dir), Manifest.load(data_dir), split)
         opened.manifest.check(data_dir, TOKENIZER, opened.manifest.tokenizer_sha256)
         if verify:

@@ -1,6 +1,8 @@
+import csv
 import gzip
 import io
 import json
+import shlex
 import tracemalloc
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from electrain.errors import UserError
 
 FILES, REFUSING = Layout(), Rules()
 LINES = Layout(documents="blank-lines")
+EACH_LINE = Layout(documents="lines")
 
 
 def documents(source: str | Path, layout: Layout = FILES, rules: Rules = REFUSING, tally: Tally | None = None):
@@ -40,6 +43,7 @@ def test_text_files_of_a_folder_in_the_order_of_their_paths(tmp_path: Path) -> N
     (tmp_path / "z.txt").write_text("")
     assert documents(tmp_path) == ["first", "second\n\nstill second"]
     assert documents(tmp_path, LINES) == ["first", "second", "still second"]
+    assert documents(tmp_path, EACH_LINE) == ["first", "second", "still second"]
     assert documents(f"{tmp_path}/**/*.txt") == ["second\n\nstill second"]
 
 
@@ -58,9 +62,12 @@ def test_jsonl_plain_and_compressed(tmp_path: Path, ending: str) -> None:
     assert tally.dropped == {"no text": 2, "empty": 1}
 
 
-def test_compressed_text_by_blank_lines(tmp_path: Path) -> None:
-    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"one\nmore\n \ntwo\n\n\n\nthree"))
+def test_compressed_text_by_blank_lines_and_by_lines(tmp_path: Path) -> None:
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"one\nmore\n \ntwo\r\n\n\n\nthree"))
     assert documents(tmp_path, LINES) == ["one\nmore", "two", "three"]
+    tally = Tally()
+    assert documents(tmp_path, EACH_LINE, tally=tally) == ["one", "more", "two", "three"]
+    assert not tally.dropped  # an empty line is no document
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
@@ -103,6 +110,7 @@ def test_cut_at_any_byte_text_gives_the_same_documents(tmp_path_factory, paragra
         patch.setattr(pieces, "SMALLEST_TASK", target)
         patch.setattr(pieces, "TASKS", 1000)
         cut_up = documents(path, LINES) if size else []
+        each = documents(path, EACH_LINE) if size else []
     whole, lines = [], path.read_bytes().split(b"\n")
     paragraph: list[bytes] = []
     for line in [*lines, b""]:
@@ -112,6 +120,7 @@ def test_cut_at_any_byte_text_gives_the_same_documents(tmp_path_factory, paragra
             whole.append(b"\n".join(paragraph).decode().strip())
             paragraph = []
     assert cut_up == whole
+    assert each == [line.decode().strip() for line in lines if line.strip()]
 
 
 def test_hub_data_sets_are_streamed_by_shards(tmp_path: Path) -> None:
@@ -148,6 +157,54 @@ def test_what_is_missing_or_empty_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as caught:
             list_files(source, Layout())
         assert source in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_folder_holds_of_other_kinds_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("read")
+    list_files(str(tmp_path), FILES)
+    assert capsys.readouterr().err == ""
+    for name in ("1.pdf", "2.PDF", "b.csv.gz", "c.d", "c.e", "c.f", "c.g", "notes"):
+        (tmp_path / name).write_text("not read")
+    assert documents(tmp_path) == ["read"]
+    (said,) = capsys.readouterr().err.splitlines()
+    counts = "2 .pdf, 1 .csv, 1 .d, 1 .e, 1 .f, 2 others"
+    assert f"{tmp_path}: 8 files are not read: {counts} (one is {tmp_path}/1.pdf)" in said
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.TGZ", "x.zip", "x.txt.bz2"])
+def test_an_archive_that_is_named_is_no_text(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"all of it ASCII")
+    for source in (tmp_path / name, tmp_path / "*"):
+        with pytest.raises(UserError, match=rf"{name}: \.\w+ is not read; unpack it"):
+            list_files(str(source), FILES)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.json", "x.json.gz", "x.jsonl"])
+def test_what_is_said_of_a_table_makes_a_parquet_of_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    texts = ['with "quotes", a comma', "two\nlines"]
+    kind = name.split(".")[1]
+    if kind in ("csv", "tsv"):
+        table = io.StringIO()
+        dialect = "excel" if kind == "csv" else "excel-tab"
+        csv.writer(table, dialect).writerows([[text, "x"] for text in ("text", *texts)])
+        raw = table.getvalue().encode()
+    else:
+        raw = json.dumps([{"text": text} for text in texts], indent=None if kind == "jsonl" else 2).encode()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    with pytest.raises(UserError, match=rf"{name}: .*; make a .parquet of it: ") as caught:
+        documents(tmp_path / name)
+    command = shlex.split(str(caught.value).split("make a .parquet of it: ")[1])
+    assert command[:2] == ["python", "-c"]
+    exec(command[2], {})
+    assert documents(tmp_path / f"{name}.parquet") == texts
+
+
+def test_a_json_file_with_a_record_a_line_is_read_as_that(tmp_path: Path) -> None:
+    (tmp_path / "c4.json.gz").write_bytes(gzip.compress(jsonl([{"text": "one"}, {"text": "two"}])))
+    assert documents(tmp_path / "c4.json.gz") == ["one", "two"]
 
 
 def test_a_wrong_column_names_those_there_are(tmp_path: Path) -> None:
@@ -205,12 +262,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             documents(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.txt.gz", "lines.txt", "x.jsonl", "x.parquet"])
+@pytest.mark.parametrize("name", ["x.txt", "x.txt.gz", "lines.txt", "each.txt", "x.jsonl", "x.parquet"])
 def test_a_document_that_is_too_long_is_refused_cut_or_dropped(tmp_path: Path, name: str) -> None:
     long = " ".join(f"wört{i}" for i in range(400))
     short = "short one"
     path = tmp_path / name
-    layout = LINES if name == "lines.txt" else Layout()
+    layout = {"lines.txt": LINES, "each.txt": EACH_LINE}.get(name, FILES)
     texts = [long] if name.startswith("x.txt") else [short, long, short]
     if name.endswith(".parquet"):
         pq.write_table(pa.table({"text": texts}), path)
@@ -236,7 +293,7 @@ def test_a_document_that_is_too_long_is_refused_cut_or_dropped(tmp_path: Path, n
 
 def test_text_without_white_space_is_cut_between_characters() -> None:
     raw = ("é" * 1000).encode()
-    parts = [part for _, part, _ in _parts(io.BytesIO(raw), 0, None, False, 101)]
+    parts = [part for _, part, _ in _parts(io.BytesIO(raw), 0, None, "file", 101)]
     assert b"".join(parts) == raw and all(len(part) <= 101 and part.decode() for part in parts)
 
 

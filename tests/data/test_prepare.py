@@ -3,6 +3,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from electrain.data.prepare import Prepare, prepare
 from electrain.data.shards import Shards
 from electrain.data.tokenizer import train_tokenizer
 from electrain.errors import UserError
+from electrain.parsing import parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SENTENCE = "the quick brown fox jumps over lazy dog while many naïve readers walk past a [SEP] and Strange Words"
@@ -269,7 +271,7 @@ def test_bad_input_in_a_worker_process_is_one_line_too(settings: Prepare, tmp_pa
         ({"corpus": ()}, "--corpus: name at least one source"),
         ({"corpus": ("a.txt", "a.txt")}, "names a source twice"),
         ({"corpus": ("nosuch.txt",)}, "nosuch.txt: no such file"),
-        ({"repeat": (1.0,)}, "--repeat: 1 numbers for 2 sources"),
+        ({"repeat": (1.0,)}, r"--repeat: 1 numbers for 2 sources; .*\(a glob is one source in quotes"),
         ({"repeat": (1.0, 0.0)}, "--repeat: each number must be above 0"),
         ({"repeat": (1.0, float("nan"))}, "--repeat: each number must be above 0"),
         ({"vocab_size": 5000}, "exclude each other"),
@@ -384,6 +386,10 @@ def test_killed_midway_it_goes_on_where_it_was(settings: Prepare, tmp_path: Path
     assert 1 <= len(done) < len(whole.train)
     with refused(r"unfinished preparation of another kind \(other validation\)", once.out):
         prepare(replace(once, validation=0.1))
+    with pytest.raises(UserError, match="this data is not finished; go on with it: electrain prepare") as caught:
+        Shards.open(once.out)
+    words = shlex.split(str(caught.value).split("go on with it: electrain prepare ")[1])
+    assert parse(Prepare, words, "prepare") == replace(once, workers=0)
     assert prepare(once) == whole
     assert files(once.out) == files(tmp_path / "whole")
     assert all(path.stat().st_mtime_ns == changed for path, changed in done.items())  # was not done again

@@ -178,3 +178,14 @@ def test_dna(
     assert len(rows) == 5 and all(0.4 < float(row[-1]) < 1 for row in rows)
     with pytest.raises(UserError, match="choose another --out"):  # the tokenizer of the folder has words of three
         run(module, monkeypatch, *words, "--k", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read"), (b"\x1f\x8b", "cannot be read"), (b">x\nacgt", "0 pieces")]
+)
+def test_a_genome_that_is_none_is_one_line(example: object, tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "x.fa").write_bytes(content)
+    with pytest.raises(UserError, match=rf"--genome .*x.fa: {said}") as caught:
+        example("dna").read(tmp_path / "x.fa")  # type: ignore[operator]
+    assert "\n" not in str(caught.value)
