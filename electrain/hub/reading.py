@@ -16,6 +16,11 @@ def config_at(name: str | Path) -> "PreTrainedConfig":
     """Transformers' configuration. UserError if there is none that it knows by itself."""
     from transformers import AutoConfig
 
+    path = Path(name).expanduser()
+    if path.exists() and not (path / "config.json").is_file():
+        raise UserError(
+            f"{name}: no model could be found there (neither run.json nor config.json); check the folder or the name"
+        )
     try:
         return AutoConfig.from_pretrained(_place(name), trust_remote_code=False)
     except Exception as error:  # whatever the reader of a damaged file or the Hub raises: not loadable

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def score(how: Score) -> None:
     """Read lines, write a line of JSON for each on standard output, in order, as soon as it is made (`judged`).
 
-    UserError for a model that cannot judge as asked, a file that cannot be read or is empty, and a line that is damaged; what was
-    made of the lines before it has been written.
+    UserError for a model that cannot judge as asked, a file that is empty or cannot be read, and a line that is
+    damaged; what was made of the lines before it has been written.
     """
     if not 0 <= how.threshold <= 1:
         raise UserError(f"--threshold {how.threshold}: it is a probability, from 0 to 1")
