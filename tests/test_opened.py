@@ -210,6 +210,8 @@ def test_what_cannot_be_opened(tokenizer: Path, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
     refused(tmp_path / "nothing", "no model could be found there")
+    (tmp_path / "data").mkdir()
+    refused(tmp_path / "data", r"no model could be found there \(neither run.json nor config.json\)")
     shutil.copytree(tmp_path / "out", tmp_path / "wordless")
     for path in (tmp_path / "wordless").glob("*token*"):
         path.unlink()

@@ -104,7 +104,7 @@ class Manifest:
         try:
             text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise UserError(f"{path}: no such file; make the data with: electrain prepare --out {data_dir}") from error
+            raise _missing(Path(data_dir)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read ({error}); run electrain prepare again") from error
         try:
@@ -193,6 +193,13 @@ class Manifest:
             summary=_get(raw, "summary", dict),
             version=_get(raw, "version", int),
         )
+
+
+def _missing(folder: Path) -> UserError:
+    what = "a file" if folder.is_file() else "the folder of a run" if (folder / "run.json").exists() else ""
+    if what:
+        return UserError(f"{folder}: {what}, not the folder that `electrain prepare` made; name that")
+    return UserError(f"{folder / NAME}: no such file; make the data with: electrain prepare --out {folder}")
 
 
 class _Wrong(ValueError):

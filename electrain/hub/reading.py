@@ -18,10 +18,14 @@ def config_at(name: str | Path) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     folder = Path(name).expanduser()
-    if (folder / "run.json").is_file() and not (folder / "config.json").is_file():
+    if folder.exists() and not (folder / "config.json").is_file():
+        if (folder / "run.json").is_file():
+            raise UserError(
+                f"{name}: is a run; name an export of it: electrain export {shlex.quote(str(name))} --out MODEL (--part "
+                "generator for its generator)"
+            )
         raise UserError(
-            f"{name}: is a run; name an export of it: electrain export {shlex.quote(str(name))} --out MODEL (--part "
-            "generator for its generator)"
+            f"{name}: no model could be found there (neither run.json nor config.json); check the folder or the name"
         )
     try:
         return AutoConfig.from_pretrained(_place(name), trust_remote_code=False)

@@ -30,7 +30,9 @@ def folder_of(how: Asked, name: str) -> Path:
     if how.out is None:
         run = Path(how.model).expanduser()
         if not (run / "run.json").is_file():
-            raise UserError(f"{how.model}: is no run of ours that could hold the results; name a folder with --out")
+            raise UserError(
+                f"{how.model}: no run (run.json) is there to hold the results; check it, or name a folder with --out"
+            )
         return run / name
     if how.out.exists() and not how.out.is_dir():
         raise UserError(f"--out {how.out}: is a file; choose another --out")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def score(how: Score) -> None:
     """Read lines, write a line of JSON for each on standard output, in order, as soon as it is made (`judged`).
 
-    UserError for a model that cannot judge as asked, a file that cannot be read, and a line that is damaged; what was
-    made of the lines before it has been written.
+    UserError for a model that cannot judge as asked, a file that is empty or cannot be read, and a line that is
+    damaged; what was made of the lines before it has been written.
     """
     if not 0 <= how.threshold <= 1:
         raise UserError(f"--threshold {how.threshold}: it is a probability, from 0 to 1")
@@ -41,6 +41,8 @@ def score(how: Score) -> None:
         for one in made:
             sys.stdout.buffer.write(json.dumps(one, ensure_ascii=False).encode() + b"\n")
         sys.stdout.buffer.flush()
+    if not number and how.file != "-":  # of a pipe, nothing in is nothing out
+        raise UserError(f"{name}: the file is empty; give one with a text a line")
 
 
 def judged(judge: Measure, texts: Sequence[str], threshold: float) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,10 @@ def test_missing_folder_and_missing_manifest(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=r"manifest\.json: no such file; make the data with: electrain prepare"):
             Manifest.load(folder)
+    (tmp_path / "run.json").touch()
+    for place, what in ((tmp_path, "the folder of a run"), (tmp_path / "run.json", "a file")):
+        with pytest.raises(UserError, match=f"{what}, not the folder that `electrain prepare` made"):
+            Manifest.load(place)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 1}', '{"version": "1"}', "[" * 100_000])

@@ -54,6 +54,12 @@ def test_words(discriminator: str, tmp_path: Path, capfdbinary: pytest.CaptureFi
     assert {word["suspicious"] for line in lines for word in line["words"]} == {True, False}, "the threshold divides"
 
 
+def test_an_empty_file_is_named(discriminator: str, tmp_path: Path) -> None:
+    (tmp_path / "text").touch()
+    with pytest.raises(UserError, match=r"text: the file is empty; give one with a text a line"):
+        score(Score(discriminator, str(tmp_path / "text")))
+
+
 def test_longer_than_the_encoder(discriminator: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """Against windows cut by hand: every token in the one where its shorter side is longest."""
     random = np.random.default_rng(0)
