@@ -20,10 +20,8 @@ def config_at(name: str | Path) -> "PreTrainedConfig":
     folder = Path(name).expanduser()
     if folder.exists() and not (folder / "config.json").is_file():
         if (folder / "run.json").is_file():
-            raise UserError(
-                f"{name}: is a run; name an export of it: electrain export {shlex.quote(str(name))} --out MODEL (--part "
-                "generator for its generator)"
-            )
+            made = f"electrain export {shlex.quote(str(name))} --out MODEL"
+            raise UserError(f"{name}: is a run; name an export of it: {made} (--part generator for its generator)")
         raise UserError(
             f"{name}: no model could be found there (neither run.json nor config.json); check the folder or the name"
         )
