@@ -282,7 +282,7 @@ def test_pretrain_touches_nothing_that_is_not_its_own(
     refused(here(*pretrain(way.data, "file")), "file: holds other files")
     refused(here(*pretrain(way.data, "file/below")), "file/below: cannot be written to (Not a directory)")
     refused(here(*pretrain(mine, "new")), "mine/manifest.json: no such file")
-    refused(here(*pretrain("file", "new")), "file/manifest.json: no such file")
+    refused(here(*pretrain("file", "new")), "file: a file, not the folder that `electrain prepare` made")
     refused(here("export", mine, "--out", "new"), "mine/run.json: there is none")
     refused(here("export", way.run, "--out", mine), "mine: holds files that are no export")
     words = ("export", way.run, "--out", tmp_path / "other", "--checkpoint", "newest")
