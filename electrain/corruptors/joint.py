@@ -84,7 +84,7 @@ class Joint(Corruptor):
         self.tail = tail_of(config.kept, vocab)
 
     def start(self, source: Source, encoder: Encoder) -> str:
-        return "" if self.tail is None else self.tail.start(source)
+        return "" if self.tail is None else f"joint generator; {self.tail.start(source)}"
 
     def selected(self, length: int) -> int:
         return slots(self.config.rate, length)

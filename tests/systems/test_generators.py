@@ -153,7 +153,7 @@ def test_a_tail_of_the_data() -> None:
         def frequencies(self) -> Tensor:
             return counts
 
-    assert system.start(Text()) == "beyond 4 tokens it is sampled by frequency"
+    assert system.start(Text()) == "joint generator; beyond 4 tokens it is sampled by frequency"
     saved = system.state_dict()["corruptor.tail.weight"]
     assert torch.equal(saved, shares(counts, VOCAB.special))
     assert not any("tail" in name for name in System.Config(ENCODER, JOINT, Rtd.Config()).build(VOCAB).state_dict())
