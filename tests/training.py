@@ -78,6 +78,8 @@ def make_data(folder: Path, seed: int = 0) -> Path:
         split="by hand",
         frequencies_sha256="",
     ).save(folder)
+    tokens = np.fromfile(folder / "train/00000.ds", "<u2")
+    np.save(folder / "frequencies.npy", np.bincount(tokens, minlength=VOCAB.size))
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")  # training copies it and does not read it
     return folder

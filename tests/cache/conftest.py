@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from electrain.data.shards import Shards
 from electrain.optim.adam import Adam
 from electrain.train import pretrain
 from tests.commands import give
@@ -17,15 +15,13 @@ Command = Callable[..., tuple[int, str]]
 
 
 def with_tokenizer(folder: Path, seed: int = 0) -> Path:
-    """`make_data`, a tokenizer of its 200 tokens and their frequencies."""
+    """`make_data` with a tokenizer of its 200 tokens."""
     from transformers import BertTokenizer
 
     make_data(folder, seed)
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(5, VOCAB.size))]
     (folder / "tokenizer" / "tokenizer.json").unlink()
     BertTokenizer(vocab={name: number for number, name in enumerate(names)}).save_pretrained(folder / "tokenizer")
-    counts = np.bincount(Shards.open(folder).file_tokens(0), minlength=VOCAB.size)
-    np.save(folder / "frequencies.npy", counts)
     return folder
 
 
