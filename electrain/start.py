@@ -1,6 +1,5 @@
 """The run folder before the first step: a new one is laid out, one that holds this run is gone on with."""
 
-import hashlib
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,7 @@ import torch
 
 from electrain.data.shards import Shards
 from electrain.errors import UserError
+from electrain.files import sha256
 from electrain.run import Record, Run, differences, identity
 
 FIRST = "first"  # the folder of the stage before, inside the run's
@@ -69,7 +69,7 @@ def _links(folder: str, names: list[str]) -> list[str]:
 
 def digest(shards: Shards) -> str:
     """What names the data: the SHA-256 of their manifest, which holds those of all files."""
-    return hashlib.sha256((shards.folder / "manifest.json").read_bytes()).hexdigest()
+    return sha256(shards.folder / "manifest.json")
 
 
 def _foreign(run: Run, path: Path) -> bool:

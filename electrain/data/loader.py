@@ -30,7 +30,7 @@ class Loader:
     waited:      seconds that consumers of `stream` have waited for data
     before:      slots before a step, if not step * batch (a run that grows); between two steps lie the rows of the
                  first, whole micro-batches
-    shorter:     a step, and the loader of the steps before it
+    shorter:     set for a run whose first rows are shorter: a step, and the loader of the steps before it
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Loader:
         rank: int = 0,
         ranks: int = 1,
         before: Callable[[int], int] | None = None,
-        shorter: "tuple[int, Loader] | None" = None,
     ) -> None:
         if batch < 1 or accumulate < 1 or batch % accumulate:
             raise UserError(
@@ -63,7 +62,7 @@ class Loader:
         self.batch, self.seed, self.accumulate, self.rank, self.ranks = batch, seed, accumulate, rank, ranks
         self.reader, self.waited = reader, 0.0
         self.before = before or (lambda step: step * batch)
-        self.shorter = shorter
+        self.shorter: tuple[int, Loader] | None = None
         self._plain = np.ones(vocab.size, np.bool_)  # by id: not a special token
         self._plain[list(vocab.special)] = False
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 
 from electrain.errors import UserError
+from electrain.files import sha256 as digest
 from electrain.vocab import Vocab
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -130,7 +131,7 @@ class Manifest:
         """UserError if a small file of the folder is another than the manifest says; a missing one is not wrong."""
         path = Path(data_dir) / name
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = digest(path)
         except OSError:
             return
         if sha256 and found != sha256:

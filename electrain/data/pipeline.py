@@ -24,7 +24,7 @@ from electrain.data.reading import Rules, Tally, read
 from electrain.data.tokenizer import encoder_of
 from electrain.data.work import NO_SPACE, STOP, WORK, Resumable
 from electrain.errors import UserError
-from electrain.files import replace
+from electrain.files import replace, sha256
 
 BATCH_BYTES = 1_000_000  # of text, tokenized at once: bounds the memory, and long enough that Rust does the work
 BATCH_DOCUMENTS = 1000
@@ -213,12 +213,11 @@ class _Writer:
             with open(hidden, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(hidden, final_name)
-        index = hashlib.sha256(Path(f"{path}.index").read_bytes()).hexdigest()
         return {
             "tokens": self.tokens,
             "documents": self.documents,
             "sha256": self._hash.hexdigest(),
-            "index_sha256": index,
+            "index_sha256": sha256(Path(f"{path}.index")),
         }
 
     def abandon(self) -> None:

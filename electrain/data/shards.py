@@ -1,6 +1,5 @@
 """The token files of one split, read memory-mapped as a single run of tokens, repetition counted in."""
 
-import hashlib
 import mmap
 import os
 import sys
@@ -15,7 +14,7 @@ from electrain.data import blocks
 from electrain.data.folder import check_finished
 from electrain.data.manifest import TOKENIZER, Manifest, Shard
 from electrain.errors import UserError
-from electrain.files import inside
+from electrain.files import inside, sha256
 
 _OPEN = 64  # shards mapped at once: each holds up to three descriptors, of which a process may have only 256
 # A split of more bytes than this is read without read-ahead, which fetches 128 KB for a row of 250 bytes: on a cold
@@ -216,9 +215,8 @@ class Shards:
             raise UserError(f"{path}: {what}, {size:,} bytes where the manifest says {wanted:,}; {_REMEDY}")
 
     def _check_whole(self, name: str, wanted: str) -> None:
-        with open(self.folder / name, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                raise UserError(f"{self.folder / name}: damaged, its SHA-256 is not the manifest's; {_REMEDY}")
+        if sha256(self.folder / name) != wanted:
+            raise UserError(f"{self.folder / name}: damaged, its SHA-256 is not the manifest's; {_REMEDY}")
 
     def _verify(self, shard: Shard) -> None:
         for name, wanted in ((shard.file, shard.sha256), (shard.index, shard.index_sha256)):

@@ -1,6 +1,5 @@
 """The model card: what was trained, on what, how far, how well, and how to do it again."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from electrain import redaction
 from electrain.data.manifest import NAME, Manifest, Source
 from electrain.errors import UserError
 from electrain.escaping import fenced, markdown
+from electrain.files import sha256
 from electrain.hub.weights import Model
 from electrain.run import Record
 from electrain.systems.networks import Part
@@ -164,7 +164,7 @@ def _manifest(record: Record) -> Manifest | None:
     """Of the data that the run read; None where it was moved or made again since: then only its checksum is told."""
     try:
         manifest = Manifest.load(record.data)
-        digest = hashlib.sha256((Path(record.data) / NAME).read_bytes()).hexdigest()
+        digest = sha256(Path(record.data) / NAME)
     except (UserError, OSError, ValueError):  # ValueError: no path at all
         return None
     return manifest if digest == record.data_sha256 else None

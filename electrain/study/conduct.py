@@ -1,6 +1,5 @@
 """A study from the first step to the table: several recipes at equal operations, the same data in the same order."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from electrain import checkpoint
 from electrain.compute import Compute, peak_memory
 from electrain.data.shards import Shards
 from electrain.errors import UserError, reason
-from electrain.files import write
+from electrain.files import sha256, write
 from electrain.lock import locked
 from electrain.progress import shown
 from electrain.recipes import recipe, sized
@@ -156,7 +155,7 @@ def _seeded(run: Run, seed: int) -> Run:
 
 
 def _digest(chosen: Conduct) -> str:
-    return hashlib.sha256((chosen.data / "manifest.json").read_bytes()).hexdigest()
+    return sha256(chosen.data / "manifest.json")
 
 
 def _begin(out: Path, plan: dict[str, object]) -> None:
