@@ -2,6 +2,7 @@
 
 import torch
 
+from electrain.compute import number_format
 from electrain.data.loader import Loader
 from electrain.distributed import ranks
 from electrain.flops import parameters
@@ -23,7 +24,7 @@ def about(run: Run, system: Pretraining, loader: Loader, device: torch.device) -
         where = torch.cuda.get_device_name(device)
     if ranks() > 1:
         where = f"{ranks()} processes, each on {where}"
-    dtype = str(run.compute.precision(device)).removeprefix("torch.")
+    dtype = number_format(run.compute.precision(device))
     tokens, passes = run.tokens(run.steps), loader.passes(run.steps)
     return [
         f"{run.recipe or 'run'}: {sum(trained):,} parameters are trained{parts}; {where}; {dtype}",

@@ -80,6 +80,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return "AVX512" in flags and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def number_format(dtype: torch.dtype) -> str:
+    """Its name, as `--compute.dtype` has it."""
+    return str(dtype).removeprefix("torch.")
+
+
 def casting(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
     """Matrix products in `dtype` inside; sums, norms and losses stay float32."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

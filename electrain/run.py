@@ -7,6 +7,7 @@ import json
 import sys
 import types
 import typing
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -125,17 +126,17 @@ class Run:
 # What may change when a run is gone on with: it decides how often the run speaks and saves, and on what it runs, not
 # what it computes. (All micro-batches weigh the same, however full: cut otherwise, the average differs by a hair.)
 FREE = {"recipe", "log_every", "eval_every", "eval_rows", "save_every", "save_minutes", "keep", "track"}
-FREE |= {"parallel", "trouble", "accumulate"}
+FREE |= {"parallel", "trouble", "accumulate", "compute"}
 
 
-def differences(old: Run, new: Run) -> list[str]:
-    """Fields that differ and that a run in progress cannot change, as "name: old -> new"."""
+def differences(old: Run, new: Run, free: Set[str] = FREE) -> list[str]:
+    """Fields that differ and that a run in progress cannot change, as "name: old -> new"; without the free ones."""
     found: list[str] = []
 
     def compare(a: Any, b: Any, name: str) -> None:
         if dataclasses.is_dataclass(a) and type(a) is type(b):
             for item in dataclasses.fields(a):
-                if not isinstance(a, Run) or item.name not in FREE:
+                if not isinstance(a, Run) or item.name not in free:
                     compare(getattr(a, item.name), getattr(b, item.name), f"{name}.{item.name}".lstrip("."))
         elif a != b:
             found.append(f"{name}: {a} -> {b}")

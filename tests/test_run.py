@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from electrain.compute import Compute
 from electrain.data.examples import Packing, Pairs
 from electrain.data.shards import Shards
 from electrain.distributed import Parallel
@@ -16,7 +17,7 @@ from electrain.errors import UserError
 from electrain.guard import Trouble
 from electrain.optim.adam import Adam
 from electrain.recipes import published
-from electrain.run import FREE, Record, Run, differences
+from electrain.run import FREE, Record, Run, differences, identity
 from tests.training import BERT, ELECTRA, tiny
 
 RUNS: dict[str, Callable[[], Run]] = {**published(), "tiny": tiny, "pairs": lambda: tiny(BERT, packing=Pairs.Config())}
@@ -111,7 +112,11 @@ def test_free_fields_are_fields_and_make_no_difference() -> None:
         recipe="x", log_every=1, eval_every=1, eval_rows=1, save_every=1, save_minutes=1.0, keep=9
     )
     free |= dict(track=("wandb",), parallel=Parallel("fsdp"), trouble=Trouble("skip"), accumulate=2)
+    free |= dict(compute=Compute("cuda", "bfloat16", threads=7))
     assert set(free) == FREE and differences(run, replace(run, **free)) == []
+    assert identity(run, "data") == identity(replace(run, **free), "data")
+    named = [line.split(":")[0] for line in differences(run, replace(run, **free), FREE - {"compute"})]
+    assert named == ["compute.device", "compute.dtype", "compute.compile", "compute.threads"]
 
 
 def test_bad_numbers_are_refused() -> None:

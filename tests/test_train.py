@@ -133,6 +133,32 @@ def test_a_signal_saves_and_the_run_goes_on(
     assert_same(whole, out)
 
 
+def test_a_run_goes_on_elsewhere_and_says_where_its_number_format_changes(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    out = tmp_path / "run"
+    for stop, compute, warned in (
+        (12, RUN.compute, False),
+        (5, replace(RUN.compute, threads=2, device="auto" if not torch.cuda.is_available() else "cpu"), False),
+        (5, replace(RUN.compute, dtype="bfloat16"), True),
+        (None, replace(RUN.compute, dtype="bfloat16", threads=2), False),
+    ):
+        run = replace(RUN, compute=compute)
+        with monkeypatch.context() as patch:
+            if stop is None:
+                pretrain(run, data, out)
+            else:
+                patched(patch, stop, strike(signal.SIGTERM))
+                with pytest.raises(Stopped):
+                    pretrain(run, data, out)
+        said = capsys.readouterr().err
+        told = "warning: until there it computed in float32, and does in bfloat16 from there"
+        assert (told in said) == warned and ("computed in" in said) == warned
+    one, other = metrics(whole), metrics(out)
+    assert [line["step"] for line in one] == [line["step"] for line in other]
+    assert other[-1]["loss"] == pytest.approx(one[-1]["loss"], rel=0.02) and other[-1]["loss"] != one[-1]["loss"]
+
+
 def test_a_version_with_more_fields_goes_on_with_a_run(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -227,7 +253,6 @@ def test_no_whole_checkpoint_is_no_fresh_start(data: Path, whole: Path, tmp_path
             replace(RUN, packing=PAIRS),
             "packing: Full.Config(documents='together') -> Pairs.Config(single=0.1, short=0.05)",
         ),
-        (replace(RUN, compute=Compute(dtype="bfloat16")), "compute.dtype: float32 -> bfloat16"),
         (replace(RUN, system=replace(ELECTRA, weight=1.0)), "system.weight: 50.0 -> 1.0"),
     ],
 )

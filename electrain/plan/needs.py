@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from electrain.compute import number_format
 from electrain.flops import count, structure, vocab_of
 from electrain.memory import Live, measure
 from electrain.run import Run
@@ -78,7 +79,7 @@ def needs(run: Run, vocab_size: int = 30522, dtype: torch.dtype = torch.bfloat16
         steps=round(run.tokens(run.steps) / (run.batch * run.length)),
         batch=run.batch,
         length=run.length,
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=number_format(dtype),
         parameters=memory.weights // 4,
         trained=memory.gradients // 4,
         layers=tuple(sum(parameter.numel() for parameter in layer.parameters()) for layer in system.layers()),

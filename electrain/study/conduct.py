@@ -19,7 +19,7 @@ from electrain.lock import locked
 from electrain.progress import shown
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES, Size
-from electrain.run import Record, Run, differences, settled
+from electrain.run import FREE, Record, Run, differences, settled
 from electrain.start import FIGURES, STUDY, trained
 from electrain.study.budget import afford, complete, operations, step_cost
 from electrain.study.far import far
@@ -192,7 +192,8 @@ def _jobs(runs: list[Run], fresh: Run, chosen: Conduct, command: str) -> list[Jo
             out = chosen.out / name
             if run is not None and trained(out):
                 old = Record.load(out).run
-                if changed := differences(old, settled(_seeded(run, seed), old)):
+                # Not on another machine half-way: a study compares speeds too.
+                if changed := differences(old, settled(_seeded(run, seed), old), FREE - {"compute"}):
                     raise UserError(f"{out}: has other settings ({'; '.join(changed)}); choose another --out")
             if (out / FIGURES).is_file():
                 continue
