@@ -34,11 +34,17 @@ def about(run: Run, system: Pretraining, loader: Loader, device: torch.device) -
 
 
 def _unreached(run: Run) -> list[str]:
-    """A warning for every learning rate whose warm-up the run is too short for."""
+    """A warning for every learning rate that falls, or whose run ends, before its warm-up does."""
     found = {"optim": run.optim, **{f"optim.{name}": value for name, value in vars(run.optim).items()}}
-    return [
-        f"warning: the warm-up ({name}.warmup) takes {adam.warmup:,} steps and the run {run.steps:,}: the learning "
-        f"rate never reaches {adam.lr:g}; choose a shorter one"
-        for name, adam in found.items()
-        if isinstance(adam, Adam) and adam.warmup > run.steps
-    ]
+    said = []
+    for name, adam in found.items():
+        if not isinstance(adam, Adam):
+            continue
+        ends, what = run.steps, f"the run {run.steps:,}"
+        if adam.schedule in ("wsd", "sqrt"):
+            ends = int(run.steps - adam.cooldown * run.steps) + 1  # steps in which the rate may be at its peak
+            what = f"the cooldown ({name}.cooldown) begins after {ends:,}"
+        if adam.warmup > ends:
+            what = f"the warm-up ({name}.warmup) takes {adam.warmup:,} steps and {what}"
+            said.append(f"warning: {what}: the learning rate never reaches {adam.lr:g}; choose a shorter one")
+    return said

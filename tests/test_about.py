@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -91,6 +92,20 @@ def test_a_warm_up_that_the_run_is_too_short_for_is_told(data: Path, optim: Opti
         "choose a shorter one"
         for name in names
     ]
+
+
+@pytest.mark.parametrize("schedule", ["wsd", "sqrt"])
+@pytest.mark.parametrize("warmup, told", [(8, False), (9, True)])
+def test_a_cooldown_that_begins_before_the_warm_up_ends_is_told(
+    data: Path, schedule: Literal["wsd", "sqrt"], warmup: int, told: bool
+) -> None:
+    adam = Adam(lr=0.002, warmup=warmup, schedule=schedule, cooldown=0.3)
+    assert (max(adam.rate(step, 10) for step in range(10)) < adam.lr) == told
+    warning = (
+        "warning: the warm-up (optim.warmup) takes 9 steps and the cooldown (optim.cooldown) begins after 8: "
+        "the learning rate never reaches 0.002; choose a shorter one"
+    )
+    assert said(tiny(steps=10, optim=adam), data)[2:] == [warning] * told
 
 
 def test_a_run_says_it_first_and_once(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

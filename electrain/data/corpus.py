@@ -23,6 +23,7 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson")
 COMPRESSIONS = (".gz", ".zst")
 TABLE_SUFFIXES = (".csv", ".tsv")
 PACKED_SUFFIXES = (".tar", ".tgz", ".zip", ".bz2", ".xz", ".7z")
+LAID_OUT_SUFFIXES = (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub")
 READ = f"{', '.join(TEXT_SUFFIXES + JSONL_SUFFIXES)} (also {', '.join(COMPRESSIONS)}) and .parquet"
 HUB = "hub:"
 BUILTIN = "builtin"
@@ -183,6 +184,8 @@ def _kind(path: str, layout: Layout, *, named: bool) -> Kind | None:
         raise UserError(f"{path}: {ending} is not read; make a .parquet of it: {as_parquet(path)}")
     if named and ending in PACKED_SUFFIXES:
         raise UserError(f"{path}: {ending} is not read; unpack it and name what was in it")
+    if named and ending in LAID_OUT_SUFFIXES:
+        raise UserError(f"{path}: {ending} is not read; convert it to plain text (.txt) and name that")
     if named or ending in TEXT_SUFFIXES:
         kinds: dict[Documents, Kind] = {"files": "file", "blank-lines": "lines", "lines": "line"}
         return kinds[layout.documents]

@@ -171,11 +171,17 @@ def test_what_a_folder_holds_of_other_kinds_is_said(tmp_path: Path, capsys: pyte
     assert f"{tmp_path}: 8 files are not read: {counts} (one is {tmp_path}/1.pdf)" in said
 
 
-@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.TGZ", "x.zip", "x.txt.bz2"])
-def test_an_archive_that_is_named_is_no_text(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        *((name, "unpack it and") for name in ("x.tar", "x.tar.gz", "x.TGZ", "x.zip", "x.txt.bz2")),
+        *((name, "convert it to plain text") for name in ("x.pdf", "x.DOCX", "x.epub", "x.rtf.gz")),
+    ],
+)
+def test_an_archive_or_a_laid_out_page_that_is_named_is_no_text(tmp_path: Path, name: str, mend: str) -> None:
     (tmp_path / name).write_bytes(b"all of it ASCII")
     for source in (tmp_path / name, tmp_path / "*"):
-        with pytest.raises(UserError, match=rf"{name}: \.\w+ is not read; unpack it"):
+        with pytest.raises(UserError, match=rf"{name}: \.\w+ is not read; {mend}"):
             list_files(str(source), FILES)
 
 
