@@ -1,11 +1,12 @@
-"""All of records/encoders: encoders, and ways to train them, at equal operations, judged.
+"""All of records/encoders and encoders_small: encoders, and ways to train them, at equal operations, judged.
 
     python records/compare.py --data DATA --out OUT --size tiny --budget 9e12 --seeds 3 --workers 2 \\
         --glue GLUE --squad-train FIT.json --squad-dev SCORE.json --blimp BLIMP
 
 DATA is what `electrain prepare` made. Runs `electrain study`, `cache`, `blimp`, `similarity` and `finetune`, and says
 each command before it runs it; the same command goes on where it was stopped. Tables and plots come to OUT/record.
-Recipes: records/compared.py. --task gives words for `electrain finetune`: another task, or others for one of the five.
+Recipes: records/compared.py; `--size small-64` is Small's encoders in tiny's rows (records/compared_small.py), `small`
+Small's own rows and steps. --task gives words for `electrain finetune`: another task, or others for one of the five.
 """
 
 import argparse
@@ -39,11 +40,21 @@ class Encoder(NamedTuple):
     caches: bool = True
 
 
+WAYS = ("mlm_15", "mlm_30", "joint", "frozen")
 ENCODERS = (
-    Encoder("post-LN", "post-ln", "", "compared.py", ("mlm_15", "mlm_30", "joint", "frozen")),
-    Encoder("modern", "modern", "modern-", "compared.py", ("mlm_15", "mlm_30", "joint", "frozen")),
+    Encoder("post-LN", "post-ln", "", "compared.py", WAYS),
+    Encoder("modern", "modern", "modern-", "compared.py", WAYS),
     Encoder("modern, near", "near", "modern-", "compared_near.py", ("mlm_15", "joint", "frozen"), caches=False),
 )
+EARLY = (
+    Encoder("modern, near", "near", "modern-", "compared_small.py", WAYS),
+    Encoder("post-LN", "post-ln", "", "compared_small.py", WAYS),
+)
+STUDIES = {  # by --size: their sizes, and encoders
+    "tiny": ("tiny", ENCODERS),
+    "small-64": ("tiny", EARLY),
+    "small": ("small", ENCODERS),
+}
 
 
 class Job(NamedTuple):
@@ -59,14 +70,16 @@ class Job(NamedTuple):
 
 def training(args: argparse.Namespace, encoder: Encoder) -> Iterator[Job]:
     """An encoder's study; the cache is of the first seed's frozen generator."""
-    study = ["study", "ladder", "--data", str(args.data), "--out", encoder.folder, "--size", encoder.before + args.size]
+    size, _ = STUDIES[args.size]
+    study = ["study", "ladder", "--data", str(args.data), "--out", encoder.folder, "--size", encoder.before + size]
     study += ["--budget", str(args.budget), "--seeds", str(args.seeds), "--workers", str(args.workers)]
     study += [*_compute(args), "--recipes"]
     yield Job([*study, *(f"{HERE / encoder.file}:{name}" for name in encoder.recipes)])
     if encoder.caches:
-        cache = ["cache", f"{encoder.folder}/frozen-seed0/first", "--data", str(args.data)]
-        cache += ["--out", f"cache-{encoder.folder}", "--length", str(SIZES[args.size].length), "--selections", "1"]
-        yield Job([*cache, *_compute(args)], args.out / f"cache-{encoder.folder}" / "cache.json")
+        out = "cache-modern" if encoder.before else "cache-post-ln"
+        cache = ["cache", f"{encoder.folder}/frozen-seed0/first", "--data", str(args.data), "--out", out]
+        cache += ["--length", str(SIZES[size].length), "--selections", "1"]
+        yield Job([*cache, *_compute(args)], args.out / out / "cache.json")
     yield Job([*study, f"{HERE / encoder.file}:cached"])
 
 
@@ -117,9 +130,9 @@ def give(job: Job, folder: Path) -> bool:
     return code == 0
 
 
-def record(out: Path) -> bool:
+def record(out: Path, encoders: tuple[Encoder, ...]) -> bool:
     """Tables and plots of what is there."""
-    words = [f"{encoder.label}={out / encoder.folder}" for encoder in ENCODERS]
+    words = [f"{encoder.label}={out / encoder.folder}" for encoder in encoders]
     command = [sys.executable, str(HERE / "encoders.py"), "--out", str(out / "record"), *words]
     return subprocess.run(command, check=False).returncode == 0
 
@@ -133,7 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", choices=("tiny", "small"), default="tiny")
+    parser.add_argument("--size", choices=STUDIES, default="tiny")
     parser.add_argument("--budget", type=float, default=9e12, help="operations of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="runs, or fine-tunings, at the same time")
@@ -151,14 +164,15 @@ def main() -> int:
             setattr(args, name, value.resolve())
     args.out.mkdir(parents=True, exist_ok=True)
     well = True
-    for encoder in ENCODERS:
+    _, encoders = STUDIES[args.size]
+    for encoder in encoders:
         for job in training(args, encoder):
             well &= not job.wanted or give(job, args.out)
-    every = [pair for encoder in ENCODERS for pair in runs(args.out / encoder.folder)]
+    every = [pair for encoder in encoders for pair in runs(args.out / encoder.folder)]
     jobs = [job for pair in every for job in judging(args, *pair) if job.wanted]
     with ThreadPoolExecutor(args.workers) as pool:
         well &= all(list(pool.map(lambda job: give(job, args.out), jobs)))
-    return 0 if record(args.out) and well else 1
+    return 0 if record(args.out, encoders) and well else 1
 
 
 if __name__ == "__main__":

@@ -30,13 +30,17 @@ def args(tmp_path: Path) -> Namespace:
 def jobs(args: Namespace) -> list:
     """Everything that it would do."""
     compare = load_file(ROOT / "records" / "compare.py")
-    found = [job for encoder in compare.ENCODERS for job in compare.training(args, encoder)]
+    found = [job for encoder in compare.STUDIES[args.size][1] for job in compare.training(args, encoder)]
     return found + [job for pair in compare.runs(args.out / "modern") for job in compare.judging(args, *pair)]
 
 
 @pytest.mark.usefixtures("idle")
-def test_commands(args: Namespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", ["tiny", "small-64", "small"])
+def test_commands(
+    size: str, args: Namespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each kind is understood by the command line; every verb comes up; fresh weights are judged in a model's shape."""
+    args.size = size
     found = jobs(args)
     kinds = {(job.words[0], *(word for word in job.words if word[:2] == "--")): job.words for job in found}
     said = {shlex.join(words): understood(["electrain", *words], capsys, monkeypatch) for words in kinds.values()}
