@@ -68,6 +68,8 @@ def read(data: str) -> list[Paradigm]:
     UserError if there are none, or a record is damaged, or a paradigm is there twice.
     """
     folder = Path(data).expanduser()
+    if (folder / "run.json").exists():
+        raise UserError(f"{data}: is a run, which --model names; --data is the folder of minimal pairs")
     if folder.is_dir():
         files = sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS) and path.name[0] != ".")
         if not files:

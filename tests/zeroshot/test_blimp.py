@@ -91,6 +91,9 @@ def test_no_pairs(folder: Path, tmp_path: Path) -> None:
         read(str(tmp_path / "none"))
     with pytest.raises(UserError, match="is a file"):
         read(str(tmp_path / "empty" / "one.jsonl"))
+    (tmp_path / "empty" / "run.json").touch()
+    with pytest.raises(UserError, match="is a run, which --model names"):
+        read(str(tmp_path / "empty"))
 
 
 def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
