@@ -119,6 +119,12 @@ class Encoder(nn.Module, ABC):
         return self.close(self.through(x, real, 0, last, segments=segments, drop=drop))
 
 
+def mean(hidden: Float[Tensor, "b t d"], real: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
+    """A row's mean vector over its real places, [CLS] and [SEP] among them, in float32 (as sentence-transformers)."""
+    weight = real.float()[:, :, None]  # no matrix product, which autocast would round to bfloat16
+    return (hidden.float() * weight).sum(1) / weight.sum(1)
+
+
 def fresh(module: nn.Module, init: Literal["normal", "fan_in"], scale: float) -> None:
     """`Encoder.start`: matrices from a normal cut at two deviations, of `scale` or 1/sqrt(columns); zero biases."""
     if isinstance(module, nn.Linear):

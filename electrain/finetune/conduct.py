@@ -16,7 +16,7 @@ from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Modern
 from electrain.errors import UserError
 from electrain.finetune.card import card
-from electrain.finetune.export import to_transformers
+from electrain.finetune.export import to_transformers, unwritable
 from electrain.finetune.glue import SCORED, TASKS, NoData, glue_score
 from electrain.finetune.loop import Fitted, fit, predict
 from electrain.finetune.results import Result, Results
@@ -73,17 +73,20 @@ def _task(name: str, how: Finetune, model: Opened, command: str) -> Results:
     if how.length is not None and how.length > most:
         raise UserError(f"--length {how.length}: the encoder has {most} positions; choose {most} or less")
     length = min(how.length or (512 if name.startswith("squad") else 128), most)
-    task = task_of(name, how, model.tokenizer, model.vocab, length)
+    head = how.head_over(model.encoder)
+    task = task_of(name, how, model.tokenizer, model.vocab, length, head)
     rows = task.rows("train")
     digests = {"model": _digest(model.encoder), "rows": _digest_rows(task)}
     settings = {key: value for key, value in asdict(how).items() if key not in _FREE}
-    settings |= {"length": length, "task": name, "digests": digests}
+    settings |= {"length": length, "head": head, "task": name, "digests": digests}
     notes = {"command": command, "model": how.model, "versions": versions(), "machine": machine()}
     results = Results(how.out / name, settings, notes)
     done = results.done()
     say(f"{name}: {len(rows):,} training rows")
     for line in task.about():
         say(f"{name}: {line}")
+    if how.keep != "none" and (why := unwritable(model.encoder, task.head(model.encoder, how.dropout))):
+        say(f"{name}: {why}; only the results will be kept")
     for seed in range(how.seeds):
         folder = results.folder / f"seed-{seed}"
         if seed in done:

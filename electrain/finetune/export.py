@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import electrain.hub.modernbert as modernbert
 from electrain import __version__
+from electrain.encoders.base import Encoder
 from electrain.encoders.modern import Modern
-from electrain.finetune.heads import Classifier, Regressor, Tagger
+from electrain.finetune.heads import Classifier, Reader, Regressor, Tagger
 from electrain.finetune.model import Tuned
 from electrain.finetune.squad.head import SpanHead
 from electrain.finetune.squad.saved import PREFIX
@@ -47,13 +48,10 @@ def to_transformers(
     that transformers does not know.
     """
     encoder = model.encoder
+    if (why := unwritable(encoder, model.head)) or not known(encoder):
+        say(f"{out}: {why}; only the results are kept")
+        return False
     form = form_of(model.head, task, isinstance(encoder, Modern))
-    if form is None:
-        say(f"{out}: transformers has no linear head over a ModernBERT; only the results are kept")
-        return False
-    if not known(encoder):
-        say(f"{out}: transformers has no such encoder ({type(encoder).__name__}); only the results are kept")
-        return False
     if isinstance(encoder, Modern):
         config = modernbert.config_of(encoder.config, vocab)
     else:
@@ -80,8 +78,18 @@ def to_transformers(
     return True
 
 
-def form_of(head: Head, task: Task, modern: bool) -> Form | None:
-    """How a head over a BERT or a modern encoder is written; None for a linear head over a modern one.
+def unwritable(encoder: Encoder, head: Head) -> str | None:
+    """Why transformers cannot hold a network of these, in words; None where it can."""
+    kind = head.reader.kind if isinstance(head, Classifier | Regressor) else None
+    if not known(encoder):
+        return f"transformers has no such encoder ({type(encoder).__name__})"
+    if isinstance(encoder, Modern):
+        return "transformers has no linear head over a ModernBERT" if kind == "linear" else None
+    return "transformers has no head over an ELECTRA that reads the mean" if kind == "mean" else None
+
+
+def form_of(head: Head, task: Task, modern: bool) -> Form:
+    """How a head over a BERT or a modern encoder is written, where it can be.
 
     Of sentence tasks ElectraForSequenceClassification or ModernBertForSequenceClassification; with the paper's linear
     head ElectraForTokenClassification, whose logits at [CLS] are the answer. A span head is no class of transformers:
@@ -104,14 +112,14 @@ def form_of(head: Head, task: Task, modern: bool) -> Form | None:
     else:
         raise TypeError(f"no form for {type(head).__name__}")
     if modern:
-        if reader.dense is None:
-            return None
+        assert reader.dense is not None  # `unwritable` has said so
         modules: list[tuple[tuple[str, ...], nn.Module]] = [
             (("head.dense",), reader.dense),
             (("head.norm",), reader.norm),
             (("classifier",), reader.out),
         ]
-        return Form(kind, modules, {**named, "classifier_pooling": "cls", "classifier_dropout": reader.dropout})
+        pooling = "mean" if isinstance(reader, Reader) and reader.kind == "mean" else "cls"
+        return Form(kind, modules, {**named, "classifier_pooling": pooling, "classifier_dropout": reader.dropout})
     if reader.dense is None:
         return Form("ElectraForTokenClassification", [(("classifier",), reader.out)], named)
     return Form(kind, [(("classifier.dense",), reader.dense), (("classifier.out_proj",), reader.out)], named)

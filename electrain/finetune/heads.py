@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electrain.batch import Batch
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, mean
 from electrain.finetune.task import SITE, Head
 from electrain.randomness import Drop, dropout
 
-Kind = Literal["dense", "linear"]
+Kind = Literal["dense", "linear", "mean"]
 IGNORE = -100  # cross-entropy's own mark of a place without a target
 
 
@@ -24,25 +24,27 @@ def hidden_layer(encoder: Encoder) -> tuple[nn.Linear, nn.Module]:
 
 @final
 class Reader(nn.Module):
-    """From the vector at [CLS] to k numbers.
+    """From a row's vectors to k numbers: from the one at [CLS], or from the mean of all, [CLS] and [SEP] among them.
 
     "dense":  dropout, linear, GELU, dropout, linear: ElectraClassificationHead of transformers, weight for weight; over
               a modern encoder with a LayerNorm after GELU, as in ModernBertForSequenceClassification
     "linear": dropout, linear: the head that ELECTRA's paper describes
+    "mean":   as "dense", from the mean: ModernBertForSequenceClassification with `classifier_pooling="mean"`
     """
 
     def __init__(self, encoder: Encoder, out: int, dropout: float, kind: Kind):
         super().__init__()
-        self.dropout = dropout
-        self.dense, self.norm = hidden_layer(encoder) if kind == "dense" else (None, nn.Identity())
+        self.dropout, self.kind = dropout, kind
+        self.dense, self.norm = (None, nn.Identity()) if kind == "linear" else hidden_layer(encoder)
         self.out = nn.Linear(encoder.width, out)
         for module in (self.dense, self.out):
             if module is not None:
                 encoder.start(module)
 
-    def forward(self, hidden: Float[Tensor, "b t d"], drop: Drop | None) -> Float[Tensor, "b k"]:
+    def forward(self, hidden: Float[Tensor, "b t d"], batch: Batch, drop: Drop | None) -> Float[Tensor, "b k"]:
         """Logits in float32."""
-        x = dropout(hidden[:, 0], self.dropout, drop, SITE)
+        x = mean(hidden, batch.real) if self.kind == "mean" else hidden[:, 0]
+        x = dropout(x, self.dropout, drop, SITE)
         if self.dense is not None:
             x = dropout(self.norm(F.gelu(self.dense(x))), self.dropout, drop, SITE + 1)
         return self.out(x).float()
@@ -59,11 +61,11 @@ class Classifier(Head):
     def forward(
         self, hidden: Float[Tensor, "b t d"], batch: Batch, target: Int[Tensor, "b 1"], drop: Drop | None
     ) -> Float[Tensor, " b"]:
-        return F.cross_entropy(self.reader(hidden, drop), target[:, 0], reduction="none")
+        return F.cross_entropy(self.reader(hidden, batch, drop), target[:, 0], reduction="none")
 
     def predict(self, hidden: Float[Tensor, "b t d"], batch: Batch) -> tuple[Tensor, ...]:
         """Logits (b, k), float32."""
-        return (self.reader(hidden, None),)
+        return (self.reader(hidden, batch, None),)
 
 
 @final
@@ -77,11 +79,11 @@ class Regressor(Head):
     def forward(
         self, hidden: Float[Tensor, "b t d"], batch: Batch, target: Float[Tensor, "b 1"], drop: Drop | None
     ) -> Float[Tensor, " b"]:
-        return (self.reader(hidden, drop) - target.float()).square()[:, 0]
+        return (self.reader(hidden, batch, drop) - target.float()).square()[:, 0]
 
     def predict(self, hidden: Float[Tensor, "b t d"], batch: Batch) -> tuple[Tensor, ...]:
         """The scaled number (b, 1), float32; it may lie outside 0 .. 1."""
-        return (self.reader(hidden, None),)
+        return (self.reader(hidden, batch, None),)
 
 
 @final

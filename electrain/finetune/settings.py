@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from electrain.compute import Compute
+from electrain.encoders.base import Encoder
+from electrain.encoders.modern import Modern
 from electrain.errors import UserError
+from electrain.finetune.heads import Kind
 from electrain.optim.adam import Adam
 from electrain.optim.layerwise import Layerwise
 
@@ -46,8 +49,9 @@ class Finetune:
     """Start from fresh weights of the same architecture: the yardstick for what pre-training gave."""
     checkpoint: str = "latest"
     """Of a run: latest, best (lowest held-out loss), or a step."""
-    head: Literal["dense", "linear"] = "dense"
-    """Of sentence tasks: dense, GELU and linear as in transformers, or the paper's linear layer alone."""
+    head: Kind | None = None
+    """Of sentence tasks. Dense: a layer, GELU and a layer at [CLS], as in transformers; linear: the paper's one
+    layer there; mean: as dense, from the mean of all tokens. Dense unless said, and mean over a modern encoder."""
     length: int | None = None
     """Longest row in tokens; 128, and 512 for SQuAD, unless said (or as many as the encoder has)."""
     epochs: float | None = None
@@ -94,6 +98,10 @@ class Finetune:
                 raise UserError(f"finetune: {name} is {getattr(self, name)}; it is a share, from 0 to below 1")
         if self.decay is not None and not 0 < self.decay <= 1:
             raise UserError(f"finetune: decay is {self.decay}; choose from above 0 to 1")
+
+    def head_over(self, encoder: Encoder) -> Kind:
+        """The head over an encoder, where nothing is said the one that transformers reads its family by."""
+        return self.head or ("mean" if isinstance(encoder, Modern) else "dense")
 
     def optim(self, width: int, steps: int) -> Layerwise:
         """The optimizer of `steps` updates, with the paper's settings for an encoder's width where nothing is said."""

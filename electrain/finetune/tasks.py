@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from electrain.errors import UserError
 from electrain.finetune.classify import ClassifyTask, RegressTask
 from electrain.finetune.glue import HUB, TASKS, GlueTask
+from electrain.finetune.heads import Kind
 from electrain.finetune.settings import Finetune
 from electrain.finetune.squad.sources import Files, find
 from electrain.finetune.squad.task import SquadTask
@@ -26,10 +27,12 @@ NAMES = {
 }
 
 
-def task_of(name: str, how: Finetune, tokenizer: "PreTrainedTokenizerFast", vocab: Vocab, length: int) -> Task:
+def task_of(
+    name: str, how: Finetune, tokenizer: "PreTrainedTokenizerFast", vocab: Vocab, length: int, head: Kind
+) -> Task:
     """The task `name`. UserError for data that cannot be used."""
     if name in TASKS:
-        return GlueTask(name, how.data or HUB, tokenizer, vocab, length, how.head, how.train, how.dev)
+        return GlueTask(name, how.data or HUB, tokenizer, vocab, length, head, how.train, how.dev)
     if name in ("squad", "squad2"):
         which = "squad" if name == "squad" else "squad2"
         if how.train and how.dev:
@@ -44,4 +47,4 @@ def task_of(name: str, how: Finetune, tokenizer: "PreTrainedTokenizerFast", voca
         return TaggingTask(name, how.data, tokenizer, vocab, length, how.train, how.dev, how.text, how.label)
     kind = RegressTask if name == "regress" else ClassifyTask
     columns = (how.text, how.second, how.label)
-    return kind(name, how.data, tokenizer, vocab, length, how.head, how.train, how.dev, *columns)
+    return kind(name, how.data, tokenizer, vocab, length, head, how.train, how.dev, *columns)

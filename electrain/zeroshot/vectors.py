@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from electrain.encoders.base import Encoder
+from electrain.encoders.base import Encoder, mean
 from electrain.vocab import Vocab
 from electrain.zeroshot.forward import Place, batches, filled, hidden_of
 from electrain.zeroshot.texts import Texts
@@ -34,10 +34,9 @@ def vectors(encoder: Encoder, texts: Texts, vocab: Vocab, room: int, where: Plac
         some = order[part]
         ids = filled(texts.ids, start[some], start[some] + size[some], vocab)
         with where.casting:
-            hidden = hidden_of(encoder, ids, size[some] + 2, where).float()
-        real = torch.from_numpy(np.arange(ids.shape[1]) < (size[some] + 2)[:, None]).to(hidden)
-        mean = torch.einsum("btd,bt->bd", hidden, real) / real.sum(1, keepdim=True)
-        out.mean[some], out.cls[some] = mean.cpu().numpy(), hidden[:, 0].cpu().numpy()
+            hidden = hidden_of(encoder, ids, size[some] + 2, where)
+        real = torch.from_numpy(np.arange(ids.shape[1]) < (size[some] + 2)[:, None]).to(hidden.device)
+        out.mean[some], out.cls[some] = mean(hidden, real).cpu().numpy(), hidden[:, 0].float().cpu().numpy()
         where.tick(len(some))
     return out
 

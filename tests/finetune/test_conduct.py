@@ -139,6 +139,17 @@ def test_transformers_loads_what_is_left(
         assert line[1] == theirs.config.id2label[int(logits.argmax())]
 
 
+def test_a_head_that_transformers_has_not_is_told_before_training(
+    model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ("classify", "--model", model, "--data", reviews, "--epochs", 2.0, "--head", "mean")
+    told = "classify: transformers has no head over an ELECTRA that reads the mean; only the results will be kept"
+    assert told not in said(capsys, *words, "--out", tmp_path / "none", "--keep", "none")
+    lines = said(capsys, *words, "--out", tmp_path / "best").splitlines()
+    assert lines.index(told) < min(number for number, line in enumerate(lines) if line.startswith("seed 0, step "))
+    assert (tmp_path / "best" / "classify" / "summary.json").exists() and not list(tmp_path.rglob("model"))
+
+
 def test_a_number_comes_out_in_the_user_s_unit(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [f"{'good ' * (number % 5 + 1)}film {number}\t{20 + 10 * (number % 5)}" for number in range(80)]
     data = wrote(tmp_path / "stars.tsv", "\n".join(["text\tstars", *rows]) + "\n")

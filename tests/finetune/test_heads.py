@@ -98,6 +98,18 @@ def test_the_papers_head_and_its_dropout() -> None:
     torch.testing.assert_close(head(hidden, text, target, source), expected)
 
 
+def test_the_mean_is_of_what_is_real() -> None:
+    """Worked out row by row; padding counts for nothing, [CLS] and [SEP] count."""
+    encoder = Bert(SIZES, VOCAB)
+    head = Classifier(encoder, 2, 0.4, "mean")
+    shaken(encoder, head)
+    text, hidden = batch([12, 7, 3, 9]), torch.randn(4, 12, 24)
+    rows = [hidden[row, :length].mean(0) for row, length in enumerate((12, 7, 3, 9))]
+    assert head.reader.dense is not None
+    expected = head.reader.out(head.reader.norm(F.gelu(head.reader.dense(torch.stack(rows)))))
+    torch.testing.assert_close(head.predict(hidden, text)[0], expected)
+
+
 def test_fresh_weights_start_as_the_encoders() -> None:
     encoder = Bert(SIZES, VOCAB)
     for head in (Classifier(encoder, 3, 0.1), Regressor(encoder, 0.1), Tagger(encoder, 40, 0.1)):

@@ -1,5 +1,6 @@
 """A modern encoder fine-tuned: its heads are ModernBERT's, from a run's folder and from a published one."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from electrain import checkpoint
 from electrain.batch import Batch
 from electrain.cli import main
 from electrain.corruptors.joint import Joint
+from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Layer, Modern
 from electrain.finetune.export import to_transformers
 from electrain.finetune.heads import Classifier, Regressor, Tagger
@@ -61,7 +63,7 @@ def fed(tokenizer: Any) -> tuple[Batch, dict[str, torch.Tensor]]:
     return Batch(words["input_ids"], torch.zeros_like(real).long(), real, real, row_keys(0, 0, torch.arange(3))), words
 
 
-@pytest.mark.parametrize("kind", ["class", "number", "tags"])
+@pytest.mark.parametrize("kind", ["class", "number", "tags", "class, mean", "number, mean"])
 def test_transformers_says_the_same(kind: str, tmp_path: Path) -> None:
     encoder = copied(Modern(SIZES, VOCAB), VOCAB, 0.1)
     assert isinstance(encoder, Modern)
@@ -69,6 +71,8 @@ def test_transformers_says_the_same(kind: str, tmp_path: Path) -> None:
         "class": (Classifier(encoder, 3, 0.2), ModernBertForSequenceClassification),
         "number": (Regressor(encoder, 0.2), ModernBertForSequenceClassification),
         "tags": (Tagger(encoder, 3, 0.2), ModernBertForTokenClassification),
+        "class, mean": (Classifier(encoder, 3, 0.2, "mean"), ModernBertForSequenceClassification),
+        "number, mean": (Regressor(encoder, 0.2, "mean"), ModernBertForSequenceClassification),
     }
     head, kind_of_theirs = made[kind]
     model = shaken(head, encoder)
@@ -80,14 +84,16 @@ def test_transformers_says_the_same(kind: str, tmp_path: Path) -> None:
     with torch.no_grad():
         (said,) = model.predict(batch)
         wanted = theirs.eval()(**words).logits
-    said = 1 + 4 * said if kind == "number" else said  # in the task's unit
+    said = 1 + 4 * said if kind.startswith("number") else said  # in the task's unit
     torch.testing.assert_close(*((x[batch.real] if kind == "tags" else x) for x in (said, wanted)), **CLOSE)
 
 
 def test_what_transformers_has_not_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     encoder = Modern(SIZES, VOCAB)
     normed = Modern(replace(SIZES, norm="rms"), VOCAB)
+    old = Bert(Bert.Config(layers=1, hidden=32, ffn=32, heads=2, embedding=32), VOCAB)
     for model, why in (
+        (Tuned(old, Classifier(old, 3, 0.1, "mean")), "no head over an ELECTRA that reads the mean"),
         (Tuned(encoder, Classifier(encoder, 3, 0.1, "linear")), "no linear head over a ModernBERT"),
         (Tuned(normed, Tagger(normed, 3, 0.1)), "no such encoder (Modern)"),
     ):
@@ -156,6 +162,26 @@ def ran(folder: Path) -> Path:
     made = system.build(VOCAB)
     checkpoint.save(folder / "run", 10, made, torch.optim.AdamW(made.parameters()), {})
     return folder / "run"
+
+
+def test_a_run_of_ours_is_read_by_its_mean(tmp_path: Path) -> None:
+    """Unless said, and so by transformers, with the probabilities that were written as predictions."""
+    lines = [f"the {('cat', 'dog')[number % 2]} sat,{('no', 'yes')[number % 2]}" for number in range(48)]
+    table = wrote(tmp_path / "data" / "train.csv", "\n".join(["text,label", *lines]) + "\n")
+    for split in ("dev", "test"):
+        wrote(tmp_path / "data" / f"{split}.csv", "\n".join(["text,label", *lines[:8]]) + "\n")
+    run, out = ran(tmp_path), tmp_path / "out"
+    words = ("classify", "--model", run, "--data", table.parent, "--out", out, "--epochs", 2.0)
+    main(["finetune", *map(str, words), *QUICK])
+    theirs = ModernBertForSequenceClassification.from_pretrained(out / "classify" / "seed-0" / "model").eval()
+    assert theirs.config.classifier_pooling == "mean"
+    tokens = AutoTokenizer.from_pretrained(out / "classify" / "seed-0" / "model")
+    given = tokens([line.split(",")[0] for line in lines[:8]], return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        shares = theirs(**given).logits.softmax(-1)
+    written = [line.split("\t")[2:] for line in (out / "classify" / "seed-0" / "test.tsv").read_text().splitlines()[1:]]
+    torch.testing.assert_close(torch.tensor([[*map(float, row)] for row in written]), shares, rtol=0, atol=2e-5)
+    assert json.loads((out / "classify" / "task.json").read_text())["settings"]["head"] == "mean"
 
 
 def test_a_run_of_ours_tags(tmp_path: Path) -> None:
