@@ -94,7 +94,8 @@ def judging(args: argparse.Namespace, run: Path, model: Path) -> Iterator[Job]:
         yield Job([*words, *start], run / "similarity" / "*.json")
     seeds = ["--seeds", "3"] if fresh else []
     for name, words in tasks(args).items():
-        common = ["--model", str(model), "--out", str(run / "finetuned"), *TUNING, *_compute(args), *start, *seeds]
+        common = ["--model", str(model), "--out", str(run / "finetuned"), *TUNING, "--head", args.head]
+        common += [*_compute(args), *start, *seeds]
         yield Job(["finetune", *words, *common], run / "finetuned" / name / "summary.json")
 
 
@@ -152,6 +153,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="runs, or fine-tunings, at the same time")
     parser.add_argument("--glue", type=Path, help="folder of GLUE's tasks")
     parser.add_argument("--task", action="append", default=[], metavar="WORDS", help="'qnli --train FILE --dev FILE'")
+    parser.add_argument("--head", choices=("mean", "dense"), default="mean", help="what is read: all tokens, or [CLS]")
     parser.add_argument("--squad-train", type=Path)
     parser.add_argument("--squad-dev", type=Path)
     parser.add_argument("--blimp", type=Path)

@@ -22,7 +22,7 @@ def args(tmp_path: Path) -> Namespace:
         (tmp_path / "modern" / name / "figures.json").touch()
     (tmp_path / "modern" / TRAINED / "run.json").touch()
     folders = dict.fromkeys(("data", "glue", "squad_train", "squad_dev", "blimp"), Path("elsewhere"))
-    chosen = {"size": "tiny", "budget": 9e12, "seeds": 3, "workers": 1, "device": "auto", "threads": 1}
+    chosen = {"size": "tiny", "budget": 9e12, "seeds": 3, "workers": 1, "device": "auto", "threads": 1, "head": "mean"}
     task = ["qnli --train x.parquet --dev y.parquet"]
     return Namespace(out=tmp_path, compile="False", task=task, **folders, **chosen)
 
