@@ -100,7 +100,7 @@ class Finetune:
             raise UserError(f"finetune: decay is {self.decay}; choose from above 0 to 1")
 
     def head_over(self, encoder: Encoder) -> Kind:
-        """The head over an encoder, where nothing is said the one that transformers reads its family by."""
+        """The head over an encoder; where nothing is said, that of its family's published models."""
         return self.head or ("mean" if isinstance(encoder, Modern) else "dense")
 
     def optim(self, width: int, steps: int) -> Layerwise:
