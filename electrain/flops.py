@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from torch import nn
 
+from electrain.compute import number_format
 from electrain.memory import Memory, measure
 from electrain.outline import outline
 from electrain.run import Run
@@ -134,7 +135,7 @@ def describe(run: Run, vocab_size: int = 30522, tokens_per_second: float | None 
         _operation_table(cost),
         "Plain: 2mnk a matrix product, three times where it is trained. Paper's way: as the official ELECTRA script,",
         "dense look-ups and elementwise work included, a backward pass like a forward pass.",
-        f"\nMemory of one process with {rows:,} rows at once, {str(dtype).removeprefix('torch.')}, not compiled",
+        f"\nMemory of one process with {rows:,} rows at once, {number_format(dtype)}, not compiled",
         _memory_table(memory),
         f"A row more takes {memory.activations / rows / 2**20:,.1f} MiB; accumulate puts fewer rows at once.",
     )

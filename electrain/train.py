@@ -113,6 +113,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
     """
     run, device, system = parts.run, parts.device, parts.system
     dtype = run.compute.precision(device)
+    numbers = number_format(dtype)
     of = Record.load(out).of or identity(run, digest(parts.shards))
     state: dict[str, Any] = {"step": 0, "window": {}, "best": None, "guard": None, "passed": [], "dtype": None}
     newest = told(lambda: _newest(out, of))
@@ -122,8 +123,8 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
             say(f"{out}: all {run.steps} steps are made, nothing to do")
             return newest
         say(f"going on from {newest}")
-        if state["dtype"] not in (None, number_format(dtype)):
-            say(f"warning: until there it computed in {state['dtype']}, and does in {number_format(dtype)} from there")
+        if state["dtype"] not in (None, numbers):
+            say(f"warning: until there it computed in {state['dtype']}, and does in {numbers} from there")
     for line in filter(None, parts.said):
         say(line)
     parts.said.clear()  # once, however often the run goes back
@@ -146,8 +147,7 @@ def _go(parts: _Parts, spread: Spread, optimizer: torch.optim.Optimizer, out: Pa
         window = sums if sums and first() else None  # as in a run that goes on from here, or it would round otherwise
         kept = {name: value.tolist() for name, value in sums.items()}
         more = {"of": of, "window": kept, "best": state["best"], "guard": guard.state(), "passed": gone}
-        more["dtype"] = number_format(dtype)
-        return saver.save(step, system, optimizer, more)
+        return saver.save(step, system, optimizer, more | {"dtype": numbers})
 
     with collected() as asked, distributed.answering(), Saver(out, run.keep) as saver:
         try:

@@ -48,9 +48,10 @@ def to_transformers(
     that transformers does not know.
     """
     encoder = model.encoder
-    if (why := unwritable(encoder, model.head)) or not known(encoder):
+    if why := unwritable(encoder, model.head):
         say(f"{out}: {why}; only the results are kept")
         return False
+    assert known(encoder)  # `unwritable` has said so
     form = form_of(model.head, task, isinstance(encoder, Modern))
     if isinstance(encoder, Modern):
         config = modernbert.config_of(encoder.config, vocab)

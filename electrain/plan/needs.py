@@ -129,4 +129,4 @@ class Ledger(Live):
         if not tensor.is_floating_point():
             return "masks and ids, integers"
         what = "logits" if self.vocab_size in shape else "activations"
-        return f"{what}, {str(tensor.dtype).removeprefix('torch.')}"
+        return f"{what}, {number_format(tensor.dtype)}"
