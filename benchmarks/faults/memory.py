@@ -82,6 +82,7 @@ def _corpus(folder: Path, size: int) -> Path:
         digest = hashlib.sha256(f"{split} {size}".encode()).hexdigest()
         blocks.save(path, digest, np.array([page] * full + [tail] * bool(rest), "<u4"))
         made.append(Shard(f"{split}/00000.ds", count, documents, digest, hashlib.sha256(ends.tobytes()).hexdigest()))
+    np.save(folder / "frequencies.npy", np.r_[size // 2, np.zeros(_VOCAB.size - 1, np.int64)])
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
     tokenizer = hashlib.sha256(b"{}").hexdigest()
