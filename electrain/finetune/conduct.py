@@ -11,6 +11,7 @@ import torch
 from rich.table import Table
 
 from electrain.arguments import meant
+from electrain.compute import number_format
 from electrain.encoders.base import Encoder, plain
 from electrain.encoders.bert import Bert
 from electrain.encoders.modern import Modern
@@ -30,6 +31,7 @@ from electrain.tracking import say
 
 # Do not change what a fine-tuning computes, or are told by digests.
 _FREE = {"out", "seeds", "keep", "save_minutes", "model", "data", "train", "dev", "checkpoint"}
+_FREE |= {"compute"}  # but for the number format
 
 
 def finetune(name: str, how: Finetune, command: str = "") -> Table:
@@ -78,7 +80,8 @@ def _task(name: str, how: Finetune, model: Opened, command: str) -> Results:
     rows = task.rows("train")
     digests = {"model": _digest(model.encoder), "rows": _digest_rows(task)}
     settings = {key: value for key, value in asdict(how).items() if key not in _FREE}
-    settings |= {"length": length, "head": head, "task": name, "digests": digests}
+    dtype = number_format(how.compute.precision(how.compute.start()))
+    settings |= {"length": length, "head": head, "dtype": dtype, "task": name, "digests": digests}
     notes = {"command": command, "model": how.model, "versions": versions(), "machine": machine()}
     results = Results(how.out / name, settings, notes)
     done = results.done()

@@ -51,19 +51,23 @@ def reviews(tmp_path: Path) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture, *words: object) -> str:
-    main(["finetune", *map(str, words), *QUICK])
+    main(["finetune", *map(str, (words[0], *QUICK, *words[1:]))])
     both = capsys.readouterr()
     return both.out + both.err
 
 
 def refused(capsys: pytest.CaptureFixture, *words: object) -> str:
     with pytest.raises(SystemExit) as left:
-        main(["finetune", *map(str, words), *QUICK])
+        main(["finetune", *map(str, (words[0], *QUICK, *words[1:]))])
     both = capsys.readouterr()
     assert left.value.code == 2 and both.out == ""
     last = both.err.splitlines()[-1]
     assert last.startswith("electrain: ")
     return last
+
+
+def settings(folder: Path) -> dict:
+    return json.loads((folder / "task.json").read_text())["settings"]
 
 
 def results(folder: Path) -> list[dict]:
@@ -94,6 +98,10 @@ def test_seeds_are_added_and_what_is_finished_is_left_alone(
     wrong = refused(capsys, *words, "--seeds", 3, "--dropout", 0.2)
     assert "holds fine-tunings with other settings (dropout: 0.1 there, 0.2 now)" in wrong
     assert results(out / "classify") == found
+    more = said(capsys, *words, "--seeds", 4, "--compute.threads", torch.get_num_threads())  # as on another machine
+    assert "seed 2 is finished" in more and [line["seed"] for line in results(out / "classify")] == [0, 1, 2, 3]
+    wrong = refused(capsys, *words, "--compute.dtype", "bfloat16")
+    assert "other settings (dtype: float32 there, bfloat16 now)" in wrong
 
 
 def test_a_fine_tuning_that_failed_gives_its_place_to_another(
@@ -102,14 +110,13 @@ def test_a_fine_tuning_that_failed_gives_its_place_to_another(
     out = tmp_path / "out"
     words = ("classify", "--model", model, "--data", reviews, "--out", out, "--epochs", 6.0)
     assert "the loss is not finite" in refused(capsys, *words, "--weight-decay", 1e30)
-    task = out / "classify" / "task.json"
-    assert json.loads(task.read_text())["settings"]["weight_decay"] == 1e30
+    assert settings(out / "classify")["weight_decay"] == 1e30
     checkpoint = out / "classify" / "seed-0" / "checkpoints" / "step-000005"
     checkpoint.mkdir(parents=True)  # of one that was killed: hours may lie in it
     assert "other settings (weight_decay: 1e+30 there, 0.0 now)" in refused(capsys, *words)
     checkpoint.rmdir()
     assert "accuracy" in said(capsys, *words)
-    assert json.loads(task.read_text())["settings"]["weight_decay"] == 0.0
+    assert settings(out / "classify")["weight_decay"] == 0.0
 
 
 @pytest.mark.parametrize("head", ["dense", "linear"])
