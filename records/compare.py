@@ -1,12 +1,13 @@
-"""All of records/encoders and encoders_small: encoders, and ways to train them, at equal operations, judged.
+"""All of records/encoders, encoders_small and longer: encoders, and ways to train them, at equal operations, judged.
 
     python records/compare.py --data DATA --out OUT --size tiny --budget 9e12 --seeds 3 --workers 2 \\
         --glue GLUE --squad-train FIT.json --squad-dev SCORE.json --blimp BLIMP
 
 DATA is what `electrain prepare` made. Runs `electrain study`, `cache`, `blimp`, `similarity` and `finetune`, and says
 each command before it runs it; the same command goes on where it was stopped. Tables and plots come to OUT/record.
-Recipes: records/compared.py; `--size small-64` is Small's encoders in tiny's rows (records/compared_small.py), `small`
-Small's own rows and steps. --task gives words for `electrain finetune`: another task, or others for one of the five.
+Recipes: records/compared.py; `--size long` is the modern encoder of tiny alone, for longer runs; `small-64` is Small's
+encoders in tiny's rows (records/compared_small.py), `small` Small's own rows and steps. --task gives words for
+`electrain finetune`: another task, or others for one of the five.
 """
 
 import argparse
@@ -29,7 +30,7 @@ TUNING = ("--lr", "5e-4", "--decay", "1.0", "--keep", "none")
 class Encoder(NamedTuple):
     """A study: its label and folder, what the names of its sizes begin with, its recipes and their file.
 
-    caches: it trains what the recipe `cached` reads; otherwise it reads what the encoder before it has
+    caches: where one of them is `cached`, it makes the cache; otherwise it reads that of the encoder before it
     """
 
     label: str
@@ -40,11 +41,15 @@ class Encoder(NamedTuple):
     caches: bool = True
 
 
-WAYS = ("mlm_15", "mlm_30", "joint", "frozen")
+WAYS = ("mlm_15", "mlm_30", "joint", "frozen", "cached")
 ENCODERS = (
     Encoder("post-LN", "post-ln", "", "compared.py", WAYS),
     Encoder("modern", "modern", "modern-", "compared.py", WAYS),
-    Encoder("modern, near", "near", "modern-", "compared_near.py", ("mlm_15", "joint", "frozen"), caches=False),
+    Encoder("modern, near", "near", "modern-", "compared_near.py", WAYS, caches=False),
+)
+LONG = (
+    Encoder("modern, near", "near", "modern-", "compared_near.py", WAYS[:-1]),
+    Encoder("modern, near, 64 kept", "kept", "modern-", "compared_kept.py", ("joint",)),
 )
 EARLY = (
     Encoder("modern, near", "near", "modern-", "compared_small.py", WAYS),
@@ -52,6 +57,7 @@ EARLY = (
 )
 STUDIES = {  # by --size: their sizes, and encoders
     "tiny": ("tiny", ENCODERS),
+    "long": ("tiny", LONG),
     "small-64": ("tiny", EARLY),
     "small": ("small", ENCODERS),
 }
@@ -74,13 +80,17 @@ def training(args: argparse.Namespace, encoder: Encoder) -> Iterator[Job]:
     study = ["study", "ladder", "--data", str(args.data), "--out", encoder.folder, "--size", encoder.before + size]
     study += ["--budget", str(args.budget), "--seeds", str(args.seeds), "--workers", str(args.workers)]
     study += [*_compute(args), "--recipes"]
-    yield Job([*study, *(f"{HERE / encoder.file}:{name}" for name in encoder.recipes)])
+    recipes = {name: f"{HERE / encoder.file}:{name}" for name in encoder.recipes}
+    cached = recipes.pop("cached", None)
+    yield Job([*study, *recipes.values()])
+    if cached is None:
+        return
     if encoder.caches:
         out = "cache-modern" if encoder.before else "cache-post-ln"
         cache = ["cache", f"{encoder.folder}/frozen-seed0/first", "--data", str(args.data), "--out", out]
         cache += ["--length", str(SIZES[size].length), "--selections", "1"]
         yield Job([*cache, *_compute(args)], args.out / out / "cache.json")
-    yield Job([*study, f"{HERE / encoder.file}:cached"])
+    yield Job([*study, cached])
 
 
 def judging(args: argparse.Namespace, run: Path, model: Path) -> Iterator[Job]:

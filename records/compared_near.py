@@ -16,6 +16,11 @@ def mlm_15(size: Size = TINY) -> Run:
     return compared.mlm_15(size, WINDOW)
 
 
+def mlm_30(size: Size = TINY) -> Run:
+    """Masked LM, 30 % selected, 80/10/10."""
+    return compared.mlm_30(size, WINDOW)
+
+
 def joint(size: Size = TINY) -> Run:
     """ELECTRA with a joint generator whose temperature falls from 2 to 1."""
     return compared.joint(size, WINDOW)
