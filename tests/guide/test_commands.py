@@ -129,11 +129,11 @@ def script(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 def plain(words: list[str]) -> list[str]:
     """A command of the running text, or one with words for people in it, as it would be given."""
-    text = re.sub(r"\[[^]]*\]", "", shlex.join(words).replace("'", ""))
+    text = re.sub(r"\[[^]]*\]", "", shlex.join(words))
     text = re.sub(r"(\w+)\|[\w|]+", r"\1", text)  # tiny|small|base: the first
     text = re.sub(r"--[\w-]+ \.\.\.", "", text)  # --data ...: yours to fill in
     chosen = {"N": "7", "S": "2", "RECIPE": "electra", "NAME": "electra", "SIZE": "small"}
-    return [chosen.get(word, word) for word in text.split() if word not in ("...", ",")]
+    return [chosen.get(word, word) for word in shlex.split(text) if word not in ("", "...", ",")]
 
 
 def completed(words: list[str]) -> list[str]:
