@@ -1,4 +1,4 @@
-"""All of records/encoders, encoders_small and encoders_long: encoders, and ways to train them, at equal operations, judged.
+"""All of records/encoders, encoders_small, encoders_long: encoders, ways to train them, at equal operations, judged.
 
     python records/compare.py --data DATA --out OUT --size tiny --budget 9e12 --seeds 3 --workers 2 \\
         --glue GLUE --squad-train FIT.json --squad-dev SCORE.json --blimp BLIMP
