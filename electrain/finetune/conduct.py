@@ -29,9 +29,8 @@ from electrain.lock import locked
 from electrain.start import machine, versions
 from electrain.tracking import say
 
-# Do not change what a fine-tuning computes, or are told by digests.
-_FREE = {"out", "seeds", "keep", "save_minutes", "model", "data", "train", "dev", "checkpoint"}
-_FREE |= {"compute"}  # but for the number format
+# Do not change what a fine-tuning computes, or are told by digests; of `compute` its number format does, and is kept.
+_FREE = {"out", "seeds", "keep", "save_minutes", "model", "data", "train", "dev", "checkpoint", "compute"}
 
 
 def finetune(name: str, how: Finetune, command: str = "") -> Table:

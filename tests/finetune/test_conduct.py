@@ -50,15 +50,20 @@ def reviews(tmp_path: Path) -> Path:
     return wrote(tmp_path / "reviews.csv", "\n".join(lines) + "\n")
 
 
+def command(words: tuple[object, ...]) -> list[str]:
+    """A fine-tuning's words with QUICK in them, where what follows may say otherwise."""
+    return ["finetune", *map(str, (words[0], *QUICK, *words[1:]))]
+
+
 def said(capsys: pytest.CaptureFixture, *words: object) -> str:
-    main(["finetune", *map(str, (words[0], *QUICK, *words[1:]))])
+    main(command(words))
     both = capsys.readouterr()
     return both.out + both.err
 
 
 def refused(capsys: pytest.CaptureFixture, *words: object) -> str:
     with pytest.raises(SystemExit) as left:
-        main(["finetune", *map(str, (words[0], *QUICK, *words[1:]))])
+        main(command(words))
     both = capsys.readouterr()
     assert left.value.code == 2 and both.out == ""
     last = both.err.splitlines()[-1]
