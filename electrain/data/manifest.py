@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 
 from electrain.errors import UserError
+from electrain.files import replace, sync
 from electrain.files import sha256 as digest
 from electrain.vocab import Vocab
 
@@ -142,23 +142,10 @@ class Manifest:
 
         ValueError if a field is not what it must be; nothing is written then.
         """
-        folder = Path(data_dir)
         raw = {**self._plain(), "checksum": self.checksum}
-        fresh = folder / (NAME + ".new")
-        with open(fresh, "w", encoding="utf-8") as file:
-            json.dump(raw, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, folder / NAME)
-        if (
-            os.name == "posix"
-        ):  # elsewhere a folder cannot be opened; the rename is then as durable as the system makes it
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        text = json.dumps(raw, indent=2, ensure_ascii=False) + "\n"
+        replace(Path(data_dir) / NAME, text.encode())
+        sync(Path(data_dir))
 
     def _plain(self) -> dict:
         """As it comes back from the file (1.0 for a repetition of 1, lists for tuples). ValueError if it would not."""

@@ -5,7 +5,6 @@ The same steps run in this process, in worker processes, on Slurm and on Ray; al
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from electrain.data.reading import Rules, Tally, read
 from electrain.data.tokenizer import encoder_of
 from electrain.data.work import NO_SPACE, STOP, WORK, Resumable
 from electrain.errors import UserError
-from electrain.files import replace, sha256
+from electrain.files import replace, sha256, sync
 
 BATCH_BYTES = 1_000_000  # of text, tokenized at once: bounds the memory, and long enough that Rust does the work
 BATCH_DOCUMENTS = 1000
@@ -210,9 +209,8 @@ class _Writer:
             return None
         blocks.save(path, self._hash.hexdigest(), blocks.summed(self.folder / f".{self.name}")[1])
         for hidden, final_name in names:
-            with open(hidden, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(hidden, final_name)
+            sync(hidden)
+            hidden.replace(final_name)
         return {
             "tokens": self.tokens,
             "documents": self.documents,
