@@ -199,7 +199,7 @@ class Record:
             said["of"] = _value(tree.get("of", ""), str, "of")
             versions = {str(name): str(number) for name, number in tree["versions"].items()}
             return Record(**{**tree, **said, "run": Run.from_json(tree["run"]), "versions": versions})
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{path}: there is none; name the folder that `electrain pretrain --out` made") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             why = reason(error)

@@ -284,6 +284,7 @@ def test_pretrain_touches_nothing_that_is_not_its_own(
     refused(here(*pretrain(mine, "new")), "mine/manifest.json: no such file")
     refused(here(*pretrain("file", "new")), "file: a file, not the folder that `electrain prepare` made")
     refused(here("export", mine, "--out", "new"), "mine/run.json: there is none")
+    refused(here("export", "file", "--out", "new"), "file/run.json: there is none; name the folder")
     refused(here("export", way.run, "--out", mine), "mine: holds files that are no export")
     words = ("export", way.run, "--out", tmp_path / "other", "--checkpoint", "newest")
     refused(here(*words), "--checkpoint newest: choose best, latest")

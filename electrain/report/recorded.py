@@ -59,8 +59,9 @@ def load(folder: Path) -> Recorded:
     path = folder / NAME
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         what = "there is no such folder" if not folder.exists() else "no folder of a run: it holds no run.json"
+        what = "a file, not the folder of a run" if folder.is_file() else what
         raise UserError(f"{folder}: {what}; name what `electrain pretrain --out` made") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); see to its rights, or restore it") from error

@@ -221,6 +221,7 @@ def test_what_is_no_run_is_named_in_one_line(copy: Path, tmp_path: Path, capsys:
     for words, said in (
         ((tmp_path / "empty", "--out", page), "holds no run.json"),
         ((tmp_path / "nowhere", "--out", page), "there is no such folder"),
+        ((tmp_path / "other.html", "--out", page), "a file, not the folder of a run"),
         ((copy, "--out", page), "run.json: not a run of electrain"),
         ((copy, "--out", tmp_path), "is a folder; name a file in it"),
         ((copy, "--out", tmp_path / "other.html"), "there is another file of this name"),
