@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from electrain.encoders.attention import Attention, bias
+from electrain.encoders import attention
+from electrain.encoders.attention import Attention, attended, bias
 from electrain.encoders.bert import Bert, Embeddings, sinusoids
 from electrain.encoders.head import MlmHead, RtdHead
 from electrain.errors import UserError
@@ -41,6 +42,40 @@ def test_both_ways_through_attention_agree() -> None:
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
     with torch.no_grad():  # short rows go the plain way
         torch.testing.assert_close(attention(x, bias(real), None, 1)[real], outs[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [5, 64, 130])
+def test_bfloat16_on_a_cpu_goes_the_plain_way_and_is_the_same(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients are those of float64, within the rounding of the scores; the fused kernel is not asked."""
+    made = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(3, 2, length, 16, generator=made).bfloat16().requires_grad_() for _ in range(3)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    real = torch.arange(length) < torch.tensor([[length], [length - 2], [2]])
+    grad = torch.randn(3, 2, length, 16, generator=made)
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", None)
+    found = attended(*inputs, bias(real))
+    monkeypatch.undo()
+    right = nn.functional.scaled_dot_product_attention(*exact, attn_mask=bias(real).double())
+    assert found.dtype == torch.bfloat16
+    both = zip(
+        (found, *torch.autograd.grad(found, inputs, grad.bfloat16())),
+        (right, *torch.autograd.grad(right, exact, grad.double())),
+        strict=True,
+    )
+    for one, other in both:
+        assert torch.linalg.vector_norm(one - other) < 0.01 * torch.linalg.vector_norm(other)
+
+
+def test_long_rows_in_bfloat16_and_float32_with_gradients_are_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = torch.randn(1, 1, 513, 8)
+    expected = nn.functional.scaled_dot_product_attention(q, q, q)
+    monkeypatch.setattr(attention, "weights", None)
+    assert torch.allclose(attended(q, q, q, torch.zeros(1, 1, 1, 513)), expected, atol=1e-6)
+    assert attended(*3 * [q.bfloat16()], torch.zeros(1, 1, 1, 513)).dtype == torch.bfloat16
+    short = q[:, :, :8]
+    assert torch.isfinite(attended(short, short, short, torch.zeros(1, 1, 1, 8))).all()
+    with torch.no_grad(), pytest.raises(TypeError):  # the plain way
+        attended(short, short, short, torch.zeros(1, 1, 1, 8))
 
 
 def test_attention_probabilities_are_dropped() -> None:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from electrain.randomness import Drop, dropout
 
-_SHORT = 64  # tokens
+_SHORT = 64  # tokens: below, the plain form is the faster in float32 where no gradient is wanted
+_LONG = 512  # tokens: beyond, the weights of the plain form take too much memory
 
 
 def bias(real: Bool[Tensor, "b t"]) -> Float[Tensor, "b 1 1 t"]:
@@ -18,6 +19,31 @@ def bias(real: Bool[Tensor, "b t"]) -> Float[Tensor, "b 1 1 t"]:
     reads them one by one, which takes three times as long.
     """
     return torch.zeros(real.shape, device=real.device).masked_fill(~real, -math.inf)[:, None, None, :]
+
+
+def attended(
+    q: Float[Tensor, "b h t s"],
+    k: Float[Tensor, "b h n s"],
+    v: Float[Tensor, "b h n s"],
+    bias: Float[Tensor, "r 1 q n"],
+) -> Float[Tensor, "b h t s"]:
+    """Attention by the fused kernel or the plain form, whichever is the faster (docs/LOG.md); q is 1 or t, r 1 or b.
+
+    On CPUs the fused kernel's gradients in bfloat16 take up to fifteen times as long as the plain form's.
+    """
+    length = k.shape[-2]
+    least = _LONG + 1 if q.dtype == torch.bfloat16 else 0 if torch.is_grad_enabled() else _SHORT
+    if q.device.type == "cpu" and length < least:
+        return weights(q, k, bias) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+
+
+def weights(
+    q: Float[Tensor, "b h t s"], k: Float[Tensor, "b h n s"], bias: Float[Tensor, "r 1 q n"]
+) -> Float[Tensor, "b h t n"]:
+    """Of every place for every other: the softmax of the scaled scores."""
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    return (scores + bias.to(scores.dtype)).softmax(-1)
 
 
 @final
@@ -37,15 +63,10 @@ class Attention(nn.Module):
         """`bias` is added to the scores: `bias(real)`."""
         b, t, d = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        drops = drop is not None and (self.dropout != 0.0 or drop.rate is not None)
-        # On a CPU the fused kernel takes up to 2.5 times as long for rows so short, where no gradient is wanted.
-        short = t < _SHORT and x.device.type == "cpu" and not torch.is_grad_enabled()
-        if not drops and not short:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        else:
+        if drop is not None and (self.dropout != 0.0 or drop.rate is not None):
             # The fused kernels draw dropout from torch's own stateful generator, which no other process and no
             # resumed run could repeat; the plain form takes the counter-based mask.
-            scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-            weights = (scores.float() + bias).softmax(-1)
-            y = (dropout(weights, self.dropout, drop, site) if drops else weights).to(v.dtype) @ v
+            y = dropout(weights(q, k, bias), self.dropout, drop, site).to(v.dtype) @ v
+        else:
+            y = attended(q, k, v, bias)
         return self.out(y.transpose(1, 2).reshape(b, t, d))

@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from electrain.encoders.attention import attended
+
 _BANDED = 4  # bands that a row must be longer than for attention in them to be the cheaper way
 _NARROWEST = 32  # places of a band, at least: with fewer the products are too small to be fast
 
@@ -85,8 +87,7 @@ class RotaryAttention(nn.Module):
         b, t, d = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         q, k = turned(q, sight), turned(k, sight)
-        mask = sight.bias.to(q.dtype)
-        y = _in_bands(q, k, v, mask, sight.band) if sight.band else F.scaled_dot_product_attention(q, k, v, mask)
+        y = _in_bands(q, k, v, sight) if sight.band else attended(q, k, v, sight.bias)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
 
@@ -98,18 +99,14 @@ def turned(x: Float[Tensor, "b h t s"], sight: Sight) -> Float[Tensor, "b h t s"
 
 
 def _in_bands(
-    q: Float[Tensor, "b h t s"],
-    k: Float[Tensor, "b h t s"],
-    v: Float[Tensor, "b h t s"],
-    mask: Float[Tensor, "bn 1 w near"],
-    w: int,
+    q: Float[Tensor, "b h t s"], k: Float[Tensor, "b h t s"], v: Float[Tensor, "b h t s"], sight: Sight
 ) -> Float[Tensor, "b h t s"]:
-    """Scores of 3w keys a query in place of all t."""
-    b, t = q.shape[0], q.shape[2]
+    """Scores of 3w keys a query in place of all t, w places a band."""
+    b, t, w = q.shape[0], q.shape[2], sight.band
     rest = -t % w
     bands = F.pad(q, (0, 0, 0, rest)).unflatten(2, (-1, w)).transpose(1, 2).flatten(0, 1)  # (b n, h, w, s)
     keys, values = (
         F.pad(part, (0, 0, w, rest + w)).unfold(2, 3 * w, w).permute(0, 2, 1, 4, 3).flatten(0, 1) for part in (k, v)
     )
-    y = F.scaled_dot_product_attention(bands, keys, values, mask)
+    y = attended(bands, keys, values, sight.bias)
     return y.view(b, -1, *y.shape[1:]).transpose(1, 2).flatten(2, 3)[:, :, :t]
