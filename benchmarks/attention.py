@@ -16,7 +16,7 @@ import torch
 from ours import Training, in_turn, vocab_of
 from turns import Turns, table
 
-from electrain.compute import Compute
+from electrain.compute import Compute, number_format
 from electrain.encoders import attention
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES
@@ -60,9 +60,11 @@ def main() -> None:
     for size in args.sizes:
         print(f"{size}: {found[f'chosen:{size}'].rate / found[f'fused:{size}'].rate:.2f} times as fast")
     if args.out:
+        compute = Compute(dtype=args.dtype)
+        dtype = number_format(compute.precision(compute.start()))
         summary = {
             "what": "a step with the fused attention kernel, and with what is chosen for CPUs; interleaved, medians",
-            "recipe": args.recipe, "rows": args.rows, "vocabulary": args.vocabulary, "dtype": args.dtype,
+            "recipe": args.recipe, "rows": args.rows, "vocabulary": args.vocabulary, "dtype": dtype,
             "compiled": not args.eager, "threads": args.threads or torch.get_num_threads(), "rounds": args.rounds,
             "steps": args.steps, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "versions": versions(),
             "figures": {name: value._asdict() for name, value in found.items()},
