@@ -27,7 +27,7 @@ HOUR = Bert.Config(
 
 
 def electra_tiny() -> Run:
-    """The quickstart's ELECTRA, four minutes on two CPU cores; ours. AUC on held-out documents: records/quickstart."""
+    """The quickstart's ELECTRA, some minutes on two CPU cores; ours. AUC on held-out documents: records/quickstart."""
     return _electra("electra_tiny", TINY, kept=64)
 
 
