@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from ours import Training, in_turn, vocab_of
 from turns import Turns, table
 
 from electrain.compute import Compute, number_format
-from electrain.encoders import attention
+from electrain.encoders.attention import fused
 from electrain.recipes import recipe, sized
 from electrain.recipes.sizes import SIZES
 from electrain.start import machine, versions
@@ -28,13 +29,12 @@ WAYS = ("fused", "chosen")
 def work(args: argparse.Namespace) -> None:
     """A contestant, WAY:SIZE."""
     way, size = args.worker.split(":")
-    if way == "fused":
-        attention._SHORT = attention._LONG = -1
     compute = Compute(dtype=args.dtype, compile=not args.eager, threads=args.threads)
     device = compute.start()
     run = sized(recipe(args.recipe), SIZES[size])
     rows = args.rows or run.batch
-    in_turn(Training(run, rows, device, vocab_of(args.vocabulary), compute.precision(device), compute.compile))
+    with fused() if way == "fused" else nullcontext():
+        in_turn(Training(run, rows, device, vocab_of(args.vocabulary), compute.precision(device), compute.compile))
 
 
 def main() -> None:

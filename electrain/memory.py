@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from electrain.batch import Batch
 from electrain.compute import casting
+from electrain.encoders.attention import fused
 from electrain.outline import outline
 from electrain.run import Run
 from electrain.vocab import Vocab
@@ -45,8 +46,8 @@ class Memory:
     def total(self) -> int:
         """The peak of a step: weights + gradients + adam + activations.
 
-        Of a step that is not compiled, as a CPU runs it. A compiled step needs less: it makes dropout masks and cheap
-        intermediates anew in the backward pass. On a GPU autocast keeps the outputs of LayerNorms in float32.
+        Of a step that is not compiled, with a GPU's attention. A compiled step needs less: it makes dropout masks and
+        cheap intermediates anew in the backward pass. On a GPU autocast keeps the outputs of LayerNorms in float32.
         """
         return self.weights + self.gradients + self.adam + self.activations
 
@@ -80,7 +81,7 @@ def measure(
         batch, progress = blank(rows, run.length), torch.zeros(())
         batch = batch._replace(extra=system.beside(rows, run.length))
         with live or Live() as live:
-            with casting(progress.device, dtype), Saved(parameters) as kept:
+            with casting(progress.device, dtype), fused(), Saved(parameters) as kept:
                 loss = torch.func.functional_call(system, leaves, (batch, progress)).loss
             loss.backward()
     learnt = sum(4 * parameter.numel() for parameter in trained)

@@ -17,6 +17,7 @@ from electrain.compute import casting
 from electrain.corruptors.joint import Joint
 from electrain.corruptors.mask import Mask
 from electrain.cost import Shape, Work, layers, linears
+from electrain.encoders.attention import fused
 from electrain.encoders.bert import Bert
 from electrain.flops import count, describe, parameters
 from electrain.memory import Live, Memory, Saved, blank, measure
@@ -150,7 +151,7 @@ def test_memory_is_that_of_a_real_step(
         parameter.grad = torch.zeros_like(parameter)
     batch = blank(run.batch, run.length)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        with casting(torch.device("cpu"), dtype), Saved(system.parameters()) as kept:
+        with casting(torch.device("cpu"), dtype), fused(), Saved(system.parameters()) as kept:
             loss = system(batch, torch.zeros(())).loss
         loss.backward()
     assert expected.saved == pytest.approx(kept.bytes, rel=0.02)

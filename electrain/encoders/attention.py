@@ -1,6 +1,8 @@
 """Multi-head self-attention of a post-LN encoder (Vaswani et al., 2017, section 3.2)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import torch
@@ -12,6 +14,18 @@ from electrain.randomness import Drop, dropout
 
 _SHORT = 64  # tokens: below, the plain form is the faster in float32 where no gradient is wanted
 _LONG = 512  # tokens: beyond, the weights of the plain form take too much memory
+_choose = True
+
+
+@contextmanager
+def fused() -> Iterator[None]:
+    """Within it attention as on a GPU: what is planned for one must not hang on the CPU that plans."""
+    global _choose  # noqa: PLW0603
+    before, _choose = _choose, False
+    try:
+        yield
+    finally:
+        _choose = before
 
 
 def bias(real: Bool[Tensor, "b t"]) -> Float[Tensor, "b 1 1 t"]:
@@ -33,7 +47,7 @@ def attended(
     """
     length = k.shape[-2]
     least = _LONG + 1 if q.dtype == torch.bfloat16 else 0 if torch.is_grad_enabled() else _SHORT
-    if q.device.type == "cpu" and length < least:
+    if _on_cpu(q) and length < least:
         return weights(q, k, bias) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
 
@@ -41,9 +55,14 @@ def attended(
 def weights(
     q: Float[Tensor, "b h t s"], k: Float[Tensor, "b h n s"], bias: Float[Tensor, "r 1 q n"]
 ) -> Float[Tensor, "b h t n"]:
-    """Of every place for every other: the softmax of the scaled scores."""
+    """Of every place for every other: the softmax of the scaled scores; in float32, but on CPUs in their own format."""
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    scores = scores if _on_cpu(q) else scores.float()
     return (scores + bias.to(scores.dtype)).softmax(-1)
+
+
+def _on_cpu(tensor: Tensor) -> bool:
+    return _choose and tensor.device.type == "cpu"
 
 
 @final

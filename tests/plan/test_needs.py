@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from electrain.compute import casting
+from electrain.encoders.attention import fused
 from electrain.flops import vocab_of
 from electrain.memory import Saved, blank, measure
 from electrain.plan.device import held
@@ -42,7 +43,7 @@ def test_bytes_are_those_of_a_real_step(size: str, dtype: torch.dtype) -> None:
     run: Run = make()
     found = found_of(run, VOCAB.size, dtype)
     system = run.system.build(VOCAB).train()
-    with casting(torch.device("cpu"), dtype), Saved(system.parameters()) as kept:
+    with casting(torch.device("cpu"), dtype), fused(), Saved(system.parameters()) as kept:
         loss = system(blank(rows, run.length), torch.zeros(())).loss
     loss.backward()
     optimizer = run.optim.build(system)
